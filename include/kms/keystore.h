@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Seam 1: what policy (provider/) may ask of mechanism (pkcs11/).  A keystore holds KEKs, named by
+ * label and fingerprint; it knows no generation, key_id, promotion or pin.  Implementations: one
+ * token in this process (pkcs11/keystore.h), test/fake/keystore.c; later a child process (remote)
+ * and several keystores as one (failover).
+ *
+ * All operations are thread-safe and block on the token until @deadline_ms (CLOCK_MONOTONIC) at
+ * most as far as the module returns. */
+#ifndef KMS_KEYSTORE_H
+#define KMS_KEYSTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kms/bytes.h"
+#include "kms/error.h"
+#include "kms/secret.h"
+
+enum {
+    KMS_FINGERPRINT_LEN = 32, /* bytes */
+    KMS_LABEL_MAX = 255,      /* bytes of a CKA_LABEL; longer ones are never ours */
+    KMS_CKA_ID_MAX = 64,      /* bytes of a CKA_ID; longer ones are cut */
+    KMS_SEED_MIN = 16,        /* bytes: what AES key wrap carries (RFC 3394 section 2) */
+    KMS_SEED_MAX = 256,       /* bytes: the longest that every module tested unwraps */
+    KMS_WRAP_OVERHEAD = 8,    /* bytes that RFC 3394 adds */
+    KMS_WRAPPED_MAX = KMS_SEED_MAX + KMS_WRAP_OVERHEAD,
+};
+
+/* The public constant C whose wrapping under a KEK makes the KEK's fingerprint:
+ * SHA-256(KMS_FINGERPRINT_DOMAIN ‖ RFC3394(KEK, C)), C = SHA-256(KMS_FINGERPRINT_SEED_TEXT). */
+#define KMS_FINGERPRINT_DOMAIN "hsm-kms kek fingerprint v1"
+#define KMS_FINGERPRINT_SEED_TEXT "k8s-kms-pkcs11 kek fingerprint v1"
+
+/* Attributes of a KEK as read from the token; a bit is meaningful only if set in @known too. */
+enum kms_kek_attribute {
+    KMS_KEK_SENSITIVE = 1U << 0,
+    KMS_KEK_ALWAYS_SENSITIVE = 1U << 1,
+    KMS_KEK_EXTRACTABLE = 1U << 2,
+    KMS_KEK_NEVER_EXTRACTABLE = 1U << 3,
+    KMS_KEK_LOCAL = 1U << 4,
+    KMS_KEK_PRIVATE = 1U << 5,
+    KMS_KEK_WRAP = 1U << 6,
+    KMS_KEK_UNWRAP = 1U << 7,
+    KMS_KEK_ENCRYPT = 1U << 8,
+    KMS_KEK_DECRYPT = 1U << 9,
+};
+
+struct kms_kek_info {
+    char label[KMS_LABEL_MAX + 1];
+    uint8_t cka_id[KMS_CKA_ID_MAX];
+    size_t cka_id_len;
+    uint32_t attributes; /* enum kms_kek_attribute: is true */
+    uint32_t known;      /* enum kms_kek_attribute: the token told */
+    size_t value_len;    /* bytes of the key; 0: the token didn't tell */
+    bool fingerprinted;  /* else @problem says why not */
+    uint8_t fingerprint[KMS_FINGERPRINT_LEN];
+    char problem[160]; /* public text; empty if none */
+};
+
+struct kms_inventory {
+    struct kms_kek_info *keks; /* owned; sorted by label, then CKA_ID */
+    size_t count;
+};
+void kms_inventory_done(struct kms_inventory *inventory);
+
+/* What a token says of itself, and how the keystore uses it.  All texts are trimmed and public. */
+struct kms_token_info {
+    char label[33];
+    char serial[17];
+    char model[17];
+    char manufacturer[33];
+    char firmware[16];
+    char library[64];
+    char profile[16]; /* the wrap profile in use ("aes-kw"), "" before the first connection */
+    bool connected;
+};
+
+/* Names one KEK: both must match.  Borrowed pointers. */
+struct kms_kek_ref {
+    const char *label;
+    const uint8_t *fingerprint; /* KMS_FINGERPRINT_LEN bytes */
+};
+
+struct kms_wrapped {
+    uint8_t data[KMS_WRAPPED_MAX];
+    size_t len; /* bytes */
+};
+
+struct kms_keystore {
+    const struct kms_keystore_ops *ops;
+};
+
+/* Every entry is mandatory.  Call through the functions below. */
+struct kms_keystore_ops {
+    enum kms_code (*inventory)(struct kms_keystore *ks, const char *label_prefix,
+                               int64_t deadline_ms, struct kms_inventory *ret_inventory,
+                               struct kms_error *err);
+    enum kms_code (*canary)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
+                            int64_t deadline_ms, struct kms_error *err);
+    enum kms_code (*wrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
+                          struct kms_bytes seed, int64_t deadline_ms,
+                          struct kms_wrapped *ret_wrapped, struct kms_error *err);
+    enum kms_code (*unwrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
+                            struct kms_bytes wrapped, int64_t deadline_ms,
+                            struct kms_secret *ret_seed, struct kms_error *err);
+    enum kms_code (*generate)(struct kms_keystore *ks, const char *label, int64_t deadline_ms,
+                              struct kms_kek_info *ret_kek, struct kms_error *err);
+    enum kms_code (*destroy)(struct kms_keystore *ks, const char *label, struct kms_bytes cka_id,
+                             int64_t deadline_ms, struct kms_error *err);
+    void (*describe)(struct kms_keystore *ks, struct kms_token_info *ret_info);
+    void (*reload)(struct kms_keystore *ks);
+    void (*close)(struct kms_keystore *ks);
+};
+
+/* Lists the AES keys on the token whose label starts with @label_prefix, with attributes and
+ * fingerprint (computed once per handle).  Connects first where there is no connection: this is the
+ * one call that finds the token, logs in and recovers a lost module; callers pace it.  On success
+ * the list is complete; release it with kms_inventory_done().
+ * KMS_E_UNAVAILABLE, KMS_E_PRECONDITION (PIN, module or token unusable), KMS_E_BUSY, KMS_E_DEADLINE. */
+KMS_MUST_CHECK enum kms_code kms_keystore_inventory(struct kms_keystore *ks,
+                                                    const char *label_prefix, int64_t deadline_ms,
+                                                    struct kms_inventory *ret_inventory,
+                                                    struct kms_error *err);
+
+/* Wrapping C under @kek gives its fingerprint, and unwrapping that gives C.
+ * KMS_E_PRECONDITION: the key is gone, changed or may not be used; KMS_E_UNAVAILABLE otherwise. */
+KMS_MUST_CHECK enum kms_code kms_keystore_canary(struct kms_keystore *ks,
+                                                 const struct kms_kek_ref *kek, int64_t deadline_ms,
+                                                 struct kms_error *err);
+
+/* Wraps @seed (KMS_SEED_MIN … KMS_SEED_MAX bytes, a multiple of 8) under @kek, after the same
+ * session and handle reproduced the fingerprint in this very call.  KMS_E_INVALID (length),
+ * KMS_E_PRECONDITION, KMS_E_UNAVAILABLE, KMS_E_BUSY, KMS_E_DEADLINE. */
+KMS_MUST_CHECK enum kms_code kms_keystore_wrap(struct kms_keystore *ks,
+                                               const struct kms_kek_ref *kek, struct kms_bytes seed,
+                                               int64_t deadline_ms, struct kms_wrapped *ret_wrapped,
+                                               struct kms_error *err);
+
+/* Unwraps @wrapped under @kek; on success *ret_seed owns the plaintext.  After an ambiguous CKR the
+ * canary on the same KEK decides between KMS_E_CORRUPT and KMS_E_UNAVAILABLE.  KMS_E_INVALID
+ * (length), KMS_E_PRECONDITION, KMS_E_BUSY, KMS_E_DEADLINE. */
+KMS_MUST_CHECK enum kms_code kms_keystore_unwrap(struct kms_keystore *ks,
+                                                 const struct kms_kek_ref *kek,
+                                                 struct kms_bytes wrapped, int64_t deadline_ms,
+                                                 struct kms_secret *ret_seed,
+                                                 struct kms_error *err);
+
+/* Generates an AES-256 KEK on the token in one atomic call: CKA_TOKEN, PRIVATE, SENSITIVE, not
+ * EXTRACTABLE, WRAP and UNWRAP only, a random 16-byte CKA_ID, and @label.  Needs a connection (call
+ * inventory first).  *ret_kek is filled as inventory does. */
+KMS_MUST_CHECK enum kms_code kms_keystore_generate(struct kms_keystore *ks, const char *label,
+                                                   int64_t deadline_ms,
+                                                   struct kms_kek_info *ret_kek,
+                                                   struct kms_error *err);
+
+/* Destroys the one key with @label and @cka_id; none or several: KMS_E_PRECONDITION, nothing done. */
+KMS_MUST_CHECK enum kms_code kms_keystore_destroy(struct kms_keystore *ks, const char *label,
+                                                  struct kms_bytes cka_id, int64_t deadline_ms,
+                                                  struct kms_error *err);
+
+/* What is known of the token now.  Never blocks on the token. */
+void kms_keystore_describe(struct kms_keystore *ks, struct kms_token_info *ret_info);
+
+/* The operator says that something changed (SIGHUP): a refused PIN may be tried again.  Doesn't
+ * block, doesn't touch a live login. */
+void kms_keystore_reload(struct kms_keystore *ks);
+
+/* Ends all use (the caller has no call in flight), logs out, finalizes; NULL is a no-op. */
+void kms_keystore_close(struct kms_keystore *ks);
+KMS_DEFINE_CLOSE_PTR(struct kms_keystore *, kms_keystore_close)
+
+#endif

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+kms_unit_test(bytes LIBRARIES kms_base)
+kms_unit_test(clock LIBRARIES kms_base)
+kms_unit_test(error LIBRARIES kms_base)
+kms_unit_test(log LIBRARIES kms_base PkgConfig::JANSSON)
+kms_unit_test(secret LIBRARIES kms_base)
