@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "judge.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHORT_FINGERPRINT_LEN = 8, KEK_BYTES = 32 };
+
+/* The first bytes of a fingerprint, as texts show it. */
+struct short_fingerprint {
+    char text[2 * SHORT_FINGERPRINT_LEN + 1];
+};
+
+static struct short_fingerprint shorten(const uint8_t *fingerprint)
+{
+    struct short_fingerprint head;
+    kms_hex_encode((struct kms_bytes){ fingerprint, SHORT_FINGERPRINT_LEN }, head.text);
+    return head;
+}
+
+static bool same_fingerprint(const uint8_t *a, const uint8_t *b)
+{
+    return memcmp(a, b, KMS_FINGERPRINT_LEN) == 0;
+}
+
+const struct kms_pin *kms_evidence_pin(const struct kms_evidence *evidence, uint32_t generation)
+{
+    const struct kms_pin *pin = kms_state_pin(evidence->state, generation);
+    for (size_t i = 0; i < evidence->trusted_count && pin == NULL; i++) {
+        if (evidence->trusted[i].generation == generation)
+            pin = &evidence->trusted[i];
+    }
+    return pin;
+}
+
+const struct kms_sighting *kms_evidence_sighting(const struct kms_evidence *evidence,
+                                                 uint32_t generation, const uint8_t *fingerprint)
+{
+    for (size_t i = 0; i < evidence->sighting_count; i++) {
+        const struct kms_sighting *seen = &evidence->sightings[i];
+        if (seen->generation == generation && same_fingerprint(seen->fingerprint, fingerprint))
+            return seen;
+    }
+    return NULL;
+}
+
+static bool is_true(const struct kms_kek_info *kek, enum kms_kek_attribute attribute)
+{
+    return (kek->known & kek->attributes & (uint32_t)attribute) != 0;
+}
+
+static bool is_false(const struct kms_kek_info *kek, enum kms_kek_attribute attribute)
+{
+    return (kek->known & ~kek->attributes & (uint32_t)attribute) != 0;
+}
+
+static void set_state(struct kms_ring_entry *entry, enum kms_kek_state state, const char *fmt, ...)
+    KMS_PRINTF(3, 4);
+static void set_state(struct kms_ring_entry *entry, enum kms_kek_state state, const char *fmt, ...)
+{
+    entry->state = state;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(entry->reason, sizeof entry->reason, fmt, args);
+    va_end(args);
+}
+
+static bool is_tombstoned(const struct kms_evidence *evidence, uint32_t generation)
+{
+    for (size_t i = 0; i < evidence->state->tombstone_count; i++) {
+        if (evidence->state->tombstones[i] == generation)
+            return true;
+    }
+    return false;
+}
+
+/* Another key with the same generation and no pin to choose by. */
+static bool is_duplicated(const struct kms_snapshot *snapshot, const struct kms_ring_entry *entry)
+{
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *other = &snapshot->entries[i];
+        if (other != entry && other->generation == entry->generation)
+            return true;
+    }
+    return false;
+}
+
+/* What makes a KEK unfit to wrap whatever its pin says. True: @entry got its state. */
+static bool refuse_by_attributes(struct kms_ring_entry *entry)
+{
+    const struct kms_kek_info *kek = &entry->kek;
+    if (is_false(kek, KMS_KEK_WRAP) && is_false(kek, KMS_KEK_UNWRAP))
+        set_state(entry, KMS_KEK_DISABLED, "CKA_WRAP and CKA_UNWRAP are false on the token");
+    else if (is_false(kek, KMS_KEK_WRAP) || is_false(kek, KMS_KEK_UNWRAP))
+        set_state(entry, KMS_KEK_REFUSED, "%s is false on the token",
+                  is_false(kek, KMS_KEK_WRAP) ? "CKA_WRAP" : "CKA_UNWRAP");
+    else if (is_true(kek, KMS_KEK_EXTRACTABLE))
+        set_state(entry, KMS_KEK_REFUSED, "CKA_EXTRACTABLE is true: the key could leave the token");
+    else if (is_false(kek, KMS_KEK_SENSITIVE))
+        set_state(entry, KMS_KEK_REFUSED, "CKA_SENSITIVE is false: the key can be read");
+    else if (kek->value_len != 0 && kek->value_len != KEK_BYTES)
+        set_state(entry, KMS_KEK_REFUSED, "is AES-%zu, not AES-256", kek->value_len * 8);
+    else if (!kek->fingerprinted)
+        set_state(entry, KMS_KEK_REFUSED, "no fingerprint: %.150s", kek->problem);
+    else
+        return false;
+    return true;
+}
+
+/* What makes a KEK untrusted. True: @entry got its state. */
+static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
+                            struct kms_ring_entry *entry, const struct kms_pin *pin)
+{
+    if (is_tombstoned(evidence, entry->generation)) {
+        set_state(entry, KMS_KEK_REFUSED,
+                  "generation %u was destroyed; its number is never used again",
+                  (unsigned)entry->generation);
+    } else if (pin != NULL && !same_fingerprint(pin->fingerprint, entry->kek.fingerprint)) {
+        set_state(entry, KMS_KEK_REFUSED,
+                  "substituted: generation %u is pinned to fingerprint %s, this key has %s",
+                  (unsigned)entry->generation, shorten(pin->fingerprint).text,
+                  shorten(entry->kek.fingerprint).text);
+        entry->may_unwrap = false;
+    } else if (pin == NULL && is_duplicated(snapshot, entry)) {
+        set_state(entry, KMS_KEK_REFUSED,
+                  "duplicate: another key on the token has generation %u; destroy one of them",
+                  (unsigned)entry->generation);
+    } else if (pin == NULL && !is_true(&entry->kek, KMS_KEK_LOCAL)) {
+        set_state(entry, KMS_KEK_REFUSED,
+                  "foreign origin (CKA_LOCAL is not true): trusted only by an entry under pins: in "
+                  "the configuration");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
+                        struct kms_ring_entry *entry)
+{
+    const struct kms_kek_info *kek = &entry->kek;
+    const struct kms_sighting *seen = NULL;
+    if (kek->fingerprinted) {
+        kms_key_id_format(evidence->ring, entry->generation, kek->fingerprint, entry->key_id);
+        seen = kms_evidence_sighting(evidence, entry->generation, kek->fingerprint);
+    }
+    bool again = seen != NULL && seen->consecutive > 0;
+    entry->seen_since_utc_s = again ? seen->since_utc_s : evidence->now_utc_s;
+    entry->may_unwrap = kek->fingerprinted && !is_false(kek, KMS_KEK_UNWRAP);
+
+    const struct kms_pin *pin = kms_evidence_pin(evidence, entry->generation);
+    if (refuse_by_attributes(entry) || refuse_by_trust(evidence, snapshot, entry, pin))
+        return;
+    if (entry->generation == evidence->promoted)
+        set_state(entry, KMS_KEK_ACTIVE, "%s", "");
+    else if (entry->generation < evidence->promoted)
+        set_state(entry, KMS_KEK_DECRYPT_ONLY, "%s", "");
+    else if (seen != NULL && seen->distrust[0] != '\0')
+        set_state(entry, KMS_KEK_REFUSED, "canary failed: %s", seen->distrust);
+    else if (entry->generation == evidence->state->promoted)
+        set_state(entry, KMS_KEK_PENDING, "promoted: the next Status announces it");
+    else if (entry->activation_utc_s > evidence->now_utc_s)
+        set_state(entry, KMS_KEK_PREACTIVE, "%s", "");
+    else
+        set_state(entry, KMS_KEK_PENDING, "%s", "");
+}
+
+/* Pinned generations of which no key on the token can be the pinned one. */
+static bool is_missing(const struct kms_snapshot *snapshot, const struct kms_pin *pin)
+{
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->generation != pin->generation)
+            continue;
+        if (!entry->kek.fingerprinted || same_fingerprint(entry->kek.fingerprint, pin->fingerprint))
+            return false;
+    }
+    return true;
+}
+
+static void add_missing(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
+                        size_t listed)
+{
+    const struct kms_state *state = evidence->state;
+    struct kms_snapshot view = { .entries = snapshot->entries, .count = listed };
+    for (size_t i = 0; i < state->pin_count; i++) {
+        const struct kms_pin *pin = &state->pins[i];
+        if (is_tombstoned(evidence, pin->generation) || !is_missing(&view, pin))
+            continue;
+        struct kms_ring_entry *entry = &snapshot->entries[snapshot->count++];
+        entry->generation = pin->generation;
+        entry->kek.fingerprinted = true;
+        memcpy(entry->kek.fingerprint, pin->fingerprint, KMS_FINGERPRINT_LEN);
+        snprintf(entry->kek.label, sizeof entry->kek.label, "%s.v%u", evidence->ring,
+                 (unsigned)pin->generation);
+        kms_key_id_format(evidence->ring, pin->generation, pin->fingerprint, entry->key_id);
+        set_state(entry, KMS_KEK_MISSING, "the key with fingerprint %s is not on the token",
+                  shorten(pin->fingerprint).text);
+    }
+}
+
+static int compare_entries(const void *left, const void *right)
+{
+    const struct kms_ring_entry *a = left, *b = right;
+    if (a->generation != b->generation)
+        return a->generation < b->generation ? -1 : 1;
+    size_t len = a->kek.cka_id_len < b->kek.cka_id_len ? a->kek.cka_id_len : b->kek.cka_id_len;
+    int order = memcmp(a->kek.cka_id, b->kek.cka_id, len);
+    return order != 0 ? order : (a->kek.cka_id_len > len) - (b->kek.cka_id_len > len);
+}
+
+/* The promoted generation's key, as pinned; NULL if it isn't there or isn't fit. */
+static const struct kms_ring_entry *find_active(const struct kms_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->count; i++) {
+        if (snapshot->entries[i].state == KMS_KEK_ACTIVE)
+            return &snapshot->entries[i];
+    }
+    return NULL;
+}
+
+static void explain_nothing_promoted(const struct kms_evidence *evidence,
+                                     struct kms_snapshot *snapshot)
+{
+    snapshot->code = KMS_E_PRECONDITION;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->state == KMS_KEK_REFUSED || entry->state == KMS_KEK_DISABLED) {
+            snprintf(snapshot->problem, sizeof snapshot->problem, "no usable KEK: '%.60s': %s",
+                     entry->kek.label, entry->reason);
+            return;
+        }
+    }
+    if (snapshot->count > 0)
+        snprintf(snapshot->problem, sizeof snapshot->problem, "no KEK of ring '%s' is promoted yet",
+                 evidence->ring);
+    else
+        snprintf(
+            snapshot->problem, sizeof snapshot->problem,
+            "no KEK with a label '%s.v<generation>@<activation>' is on the token: run hsm-kms key "
+            "create",
+            evidence->ring);
+}
+
+/* The promoted key vanished, changed or lost its rights: says so with label, generation and both
+ * fingerprints. */
+static void explain_promoted(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
+                             const struct kms_pin *pin)
+{
+    snapshot->code = KMS_E_PRECONDITION;
+    const struct kms_ring_entry *other = NULL;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->generation == evidence->promoted && entry->state != KMS_KEK_MISSING)
+            other = entry;
+    }
+    struct short_fingerprint pinned = { "unknown" };
+    if (pin != NULL)
+        pinned = shorten(pin->fingerprint);
+    if (other == NULL)
+        snprintf(snapshot->problem, sizeof snapshot->problem,
+                 "KEK '%s.v%u' (generation %u, fingerprint %s) is gone from the token: restore it; "
+                 "do not delete objects",
+                 evidence->ring, (unsigned)evidence->promoted, (unsigned)evidence->promoted,
+                 pinned.text);
+    else
+        snprintf(snapshot->problem, sizeof snapshot->problem, "KEK '%.60s' (generation %u): %s",
+                 other->kek.label, (unsigned)evidence->promoted, other->reason);
+}
+
+static void conclude(const struct kms_evidence *evidence, struct kms_snapshot *snapshot)
+{
+    snapshot->promoted = evidence->promoted;
+    if (evidence->promoted == 0) {
+        explain_nothing_promoted(evidence, snapshot);
+        return;
+    }
+    const struct kms_pin *pin = kms_evidence_pin(evidence, evidence->promoted);
+    const struct kms_ring_entry *active = find_active(snapshot);
+    if (pin == NULL || active == NULL) {
+        explain_promoted(evidence, snapshot, pin);
+        return;
+    }
+    memcpy(snapshot->fingerprint, pin->fingerprint, KMS_FINGERPRINT_LEN);
+    memcpy(snapshot->label, active->kek.label, sizeof snapshot->label);
+    kms_key_id_format(evidence->ring, evidence->promoted, pin->fingerprint, snapshot->key_id);
+}
+
+enum kms_code kms_judge(const struct kms_evidence *evidence, struct kms_snapshot **ret_snapshot,
+                        struct kms_error *err)
+{
+    KMS_CLEANUP(kms_snapshot_release_ptr)
+    struct kms_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    if (snapshot == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    atomic_init(&snapshot->refs, 1);
+    const struct kms_inventory *inventory = evidence->inventory;
+    size_t most = inventory->count + evidence->state->pin_count;
+    snapshot->entries = calloc(most > 0 ? most : 1, sizeof *snapshot->entries);
+    if (snapshot->entries == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+
+    for (size_t i = 0; i < inventory->count; i++) {
+        struct kms_ring_entry *entry = &snapshot->entries[snapshot->count];
+        const struct kms_kek_info *kek = &inventory->keks[i];
+        entry->kek = *kek;
+        snapshot->count++;
+        if (!kms_label_parse(evidence->ring, kek->label, &entry->generation,
+                             &entry->activation_utc_s))
+            set_state(entry, KMS_KEK_REFUSED,
+                      "the label is not '%s.v<generation>@<YYYYMMDD>T<HHMMSS>Z'", evidence->ring);
+    }
+    size_t listed = snapshot->count;
+    for (size_t i = 0; i < listed; i++) {
+        if (snapshot->entries[i].generation != 0)
+            judge_entry(evidence, snapshot, &snapshot->entries[i]);
+    }
+    add_missing(evidence, snapshot, listed);
+    qsort(snapshot->entries, snapshot->count, sizeof *snapshot->entries, compare_entries);
+    conclude(evidence, snapshot);
+    *ret_snapshot = snapshot;
+    snapshot = NULL;
+    return KMS_OK;
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ring.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "judge.h"
+
+enum { SIGHTINGS_TO_TRUST = 2 }; /* refreshes in a row before a new generation is pinned */
+
+struct kms_ring {
+    char name[KMS_RING_MAX + 1];
+    struct kms_pin *trusted;
+    size_t trusted_count;
+
+    pthread_mutex_t lock; /* guards published and staged */
+    struct kms_snapshot *published;
+    struct kms_snapshot *staged; /* a promotion that the next Status announces; NULL: none */
+
+    /* the refresher's alone */
+    struct kms_state state;
+    bool is_new;
+    bool listed_once;
+    struct kms_sighting *sightings;
+    size_t sighting_count;
+};
+
+const char *kms_kek_state_name(enum kms_kek_state state)
+{
+    switch (state) {
+    case KMS_KEK_ACTIVE:
+        return "active";
+    case KMS_KEK_PREACTIVE:
+        return "pre-active";
+    case KMS_KEK_PENDING:
+        return "pending";
+    case KMS_KEK_DECRYPT_ONLY:
+        return "decrypt-only";
+    case KMS_KEK_DISABLED:
+        return "disabled";
+    case KMS_KEK_REFUSED:
+        return "refused";
+    case KMS_KEK_MISSING:
+        return "missing";
+    }
+    return "refused";
+}
+
+void kms_snapshot_release(struct kms_snapshot *snapshot)
+{
+    if (snapshot == NULL || atomic_fetch_sub(&snapshot->refs, 1) != 1)
+        return;
+    free(snapshot->entries);
+    free(snapshot);
+}
+
+static struct kms_snapshot *retain(struct kms_snapshot *snapshot)
+{
+    atomic_fetch_add(&snapshot->refs, 1);
+    return snapshot;
+}
+
+/* --- finding the KEK of a key_id --- */
+
+static bool head_matches(const struct kms_ring_entry *entry, const struct kms_key_id *key_id)
+{
+    return entry->kek.fingerprinted && memcmp(entry->kek.fingerprint, key_id->fingerprint_head,
+                                              KMS_KEY_ID_FINGERPRINT_LEN) == 0;
+}
+
+/* Why the one entry that @key_id could mean can't be used; KMS_OK: it isn't meant. */
+static enum kms_code explain_unusable(const struct kms_ring_entry *entry,
+                                      const struct kms_key_id *key_id, struct kms_error *err)
+{
+    bool meant = head_matches(entry, key_id) || !entry->kek.fingerprinted;
+    if (!meant || entry->may_unwrap)
+        return KMS_OK;
+    const char *advice = entry->state == KMS_KEK_DISABLED ? "enable it" : "restore the KEK";
+    return kms_fail(err, KMS_E_PRECONDITION, "KEK '%.60s' is %s: %s; %s, do not delete objects",
+                    entry->kek.label, kms_kek_state_name(entry->state), entry->reason, advice);
+}
+
+const struct kms_ring_entry *kms_snapshot_find(const struct kms_snapshot *snapshot,
+                                               const struct kms_key_id *key_id,
+                                               struct kms_error *err)
+{
+    if (!snapshot->complete) {
+        kms_fail(err, KMS_E_UNAVAILABLE, "no token was listed yet; do not delete objects");
+        return NULL;
+    }
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->generation == key_id->generation && entry->may_unwrap &&
+            head_matches(entry, key_id))
+            return entry;
+    }
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->generation == key_id->generation &&
+            explain_unusable(entry, key_id, err) != KMS_OK)
+            return NULL;
+    }
+    kms_fail(
+        err, KMS_E_KEY_UNKNOWN,
+        "no KEK of generation %u with this fingerprint is on the token or pinned here: restore "
+        "it; do not delete objects",
+        (unsigned)key_id->generation);
+    return NULL;
+}
+
+/* --- opening --- */
+
+void kms_ring_close(struct kms_ring *ring)
+{
+    if (ring == NULL)
+        return;
+    kms_snapshot_release(ring->published);
+    kms_snapshot_release(ring->staged);
+    kms_state_done(&ring->state);
+    pthread_mutex_destroy(&ring->lock);
+    free(ring->trusted);
+    free(ring->sightings);
+    free(ring);
+}
+
+/* A pin of this node and one of the configuration can't both be right. */
+static enum kms_code check_trusted(const struct kms_ring_options *options,
+                                   const struct kms_state *state, struct kms_error *err)
+{
+    for (size_t i = 0; i < options->trusted_count; i++) {
+        const struct kms_pin *trusted = &options->trusted[i];
+        const struct kms_pin *pin = kms_state_pin(state, trusted->generation);
+        if (pin != NULL && memcmp(pin->fingerprint, trusted->fingerprint, KMS_FINGERPRINT_LEN) != 0)
+            return kms_fail(err, KMS_E_PRECONDITION,
+                            "pins: of the configuration and ring.json disagree on the fingerprint "
+                            "of generation %u: one of them is wrong",
+                            (unsigned)trusted->generation);
+    }
+    return KMS_OK;
+}
+
+static enum kms_code make_first_snapshot(struct kms_ring *ring, struct kms_error *err)
+{
+    struct kms_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    if (snapshot == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    atomic_init(&snapshot->refs, 1);
+    snapshot->code = KMS_E_UNAVAILABLE;
+    snprintf(snapshot->problem, sizeof snapshot->problem, "no token was listed yet");
+    ring->published = snapshot;
+    return KMS_OK;
+}
+
+enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct kms_state *state,
+                            bool is_new, struct kms_ring **ret_ring, struct kms_error *err)
+{
+    enum kms_code rc = check_trusted(options, state, err);
+    if (rc != KMS_OK)
+        return rc;
+    KMS_CLEANUP(kms_ring_close_ptr) struct kms_ring *ring = calloc(1, sizeof *ring);
+    if (ring == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    pthread_mutex_init(&ring->lock, NULL);
+    snprintf(ring->name, sizeof ring->name, "%s", options->name);
+    ring->is_new = is_new;
+
+    ring->trusted = calloc(options->trusted_count + 1, sizeof *ring->trusted);
+    if (ring->trusted == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    for (size_t i = 0; i < options->trusted_count; i++)
+        ring->trusted[ring->trusted_count++] = options->trusted[i];
+    rc = kms_state_copy(state, &ring->state, err);
+    if (rc == KMS_OK)
+        rc = make_first_snapshot(ring, err);
+    if (rc != KMS_OK)
+        return rc;
+    *ret_ring = ring;
+    ring = NULL;
+    return KMS_OK;
+}
+
+/* --- what others see --- */
+
+struct kms_snapshot *kms_ring_acquire(struct kms_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    struct kms_snapshot *snapshot = retain(ring->published);
+    pthread_mutex_unlock(&ring->lock);
+    return snapshot;
+}
+
+struct kms_snapshot *kms_ring_acquire_newest(struct kms_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    struct kms_snapshot *snapshot = retain(ring->staged != NULL ? ring->staged : ring->published);
+    pthread_mutex_unlock(&ring->lock);
+    return snapshot;
+}
+
+struct kms_snapshot *kms_ring_acquire_for_status(struct kms_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    struct kms_snapshot *old = NULL;
+    if (ring->staged != NULL) {
+        old = ring->published;
+        ring->published = ring->staged;
+        ring->staged = NULL;
+    }
+    struct kms_snapshot *snapshot = retain(ring->published);
+    pthread_mutex_unlock(&ring->lock);
+    kms_snapshot_release(old);
+    return snapshot;
+}
+
+/* Takes over both references; @staged may be NULL. */
+static void publish(struct kms_ring *ring, struct kms_snapshot *published,
+                    struct kms_snapshot *staged)
+{
+    pthread_mutex_lock(&ring->lock);
+    struct kms_snapshot *old_published = ring->published, *old_staged = ring->staged;
+    ring->published = published;
+    ring->staged = staged;
+    pthread_mutex_unlock(&ring->lock);
+    kms_snapshot_release(old_published);
+    kms_snapshot_release(old_staged);
+}
+
+/* What the last Status announced; 0: nothing yet. */
+static uint32_t announced(struct kms_ring *ring)
+{
+    struct kms_snapshot *snapshot = kms_ring_acquire(ring);
+    uint32_t promoted = snapshot->promoted;
+    kms_snapshot_release(snapshot);
+    return promoted;
+}
+
+/* --- planning --- */
+
+void kms_ring_plan_done(struct kms_ring_plan *plan)
+{
+    kms_state_done(&plan->state);
+    *plan = (struct kms_ring_plan){ 0 };
+}
+
+static struct kms_evidence gather(const struct kms_ring *ring, const struct kms_state *state,
+                                  uint32_t promoted, const struct kms_inventory *inventory,
+                                  int64_t now_utc_s)
+{
+    return (struct kms_evidence){
+        .ring = ring->name,
+        .trusted = ring->trusted,
+        .trusted_count = ring->trusted_count,
+        .state = state,
+        .promoted = promoted,
+        .inventory = inventory,
+        .sightings = ring->sightings,
+        .sighting_count = ring->sighting_count,
+        .now_utc_s = now_utc_s,
+    };
+}
+
+static bool is_sound(const struct kms_ring_entry *entry)
+{
+    switch (entry->state) {
+    case KMS_KEK_ACTIVE:
+    case KMS_KEK_PREACTIVE:
+    case KMS_KEK_PENDING:
+    case KMS_KEK_DECRYPT_ONLY:
+        return true;
+    case KMS_KEK_DISABLED:
+    case KMS_KEK_REFUSED:
+    case KMS_KEK_MISSING:
+        return false;
+    }
+    return false;
+}
+
+/* This listing is the second in a row that shows @entry, or the first since start. */
+static bool is_seen_enough(const struct kms_ring *ring, const struct kms_evidence *evidence,
+                           const struct kms_ring_entry *entry)
+{
+    if (!ring->listed_once)
+        return true;
+    const struct kms_sighting *seen = kms_evidence_sighting(evidence, entry->generation,
+                                                            entry->kek.fingerprint);
+    return seen != NULL && seen->consecutive + 1 >= SIGHTINGS_TO_TRUST;
+}
+
+/* Records on @pin that the token with @serial holds the key; true if that is news. */
+static bool confirm(struct kms_pin *pin, const char *serial)
+{
+    for (size_t i = 0; i < sizeof pin->serials / sizeof pin->serials[0]; i++) {
+        if (strcmp(pin->serials[i], serial) == 0)
+            return false;
+        if (pin->serials[i][0] == '\0') {
+            snprintf(pin->serials[i], sizeof pin->serials[i], "%s", serial);
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum kms_code plan_pins(const struct kms_ring *ring, const struct kms_evidence *evidence,
+                               const struct kms_snapshot *judged, const char *serial,
+                               struct kms_ring_plan *plan, struct kms_error *err)
+{
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct kms_ring_entry *entry = &judged->entries[i];
+        if (!is_sound(entry) || !is_seen_enough(ring, evidence, entry))
+            continue;
+        bool known = false;
+        for (size_t k = 0; k < plan->state.pin_count; k++) {
+            struct kms_pin *pin = &plan->state.pins[k];
+            if (pin->generation != entry->generation)
+                continue;
+            known = true;
+            plan->state_changed |= confirm(pin, serial);
+        }
+        if (known)
+            continue;
+        enum kms_code rc = kms_state_add_pin(&plan->state, entry->generation,
+                                             entry->kek.fingerprint, serial, err);
+        if (rc != KMS_OK)
+            return rc;
+        plan->state_changed = true;
+        plan->first_use = ring->is_new;
+    }
+    return KMS_OK;
+}
+
+/* The generation to promote, NULL if none: the highest whose activation passed; on a node where
+ * nothing is promoted and none has, the lowest whatever its stamp (a dead clock must not keep a new
+ * node from starting). */
+static const struct kms_ring_entry *choose(const struct kms_ring *ring,
+                                           const struct kms_evidence *evidence,
+                                           const struct kms_snapshot *judged)
+{
+    const struct kms_ring_entry *chosen = NULL, *lowest = NULL;
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct kms_ring_entry *entry = &judged->entries[i];
+        if (!is_seen_enough(ring, evidence, entry))
+            continue;
+        if (entry->state == KMS_KEK_PENDING)
+            chosen = entry;
+        if (entry->state == KMS_KEK_PREACTIVE && lowest == NULL)
+            lowest = entry;
+    }
+    bool nothing_yet = ring->state.promoted == 0 && ring->state.pin_count == 0;
+    return chosen == NULL && nothing_yet ? lowest : chosen;
+}
+
+enum kms_code kms_ring_plan(struct kms_ring *ring, const struct kms_inventory *inventory,
+                            const char *token_serial, int64_t now_utc_s,
+                            struct kms_ring_plan *ret_plan, struct kms_error *err)
+{
+    KMS_CLEANUP(kms_ring_plan_done) struct kms_ring_plan plan = { 0 };
+    enum kms_code rc = kms_state_copy(&ring->state, &plan.state, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct kms_evidence evidence = gather(ring, &ring->state, ring->state.promoted, inventory,
+                                          now_utc_s);
+    KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *judged = NULL;
+    rc = kms_judge(&evidence, &judged, err);
+    if (rc == KMS_OK)
+        rc = plan_pins(ring, &evidence, judged, token_serial, &plan, err);
+    if (rc != KMS_OK)
+        return rc;
+
+    const struct kms_ring_entry *chosen = choose(ring, &evidence, judged);
+    if (chosen != NULL) {
+        plan.promote = chosen->generation;
+        plan.state.promoted = chosen->generation;
+        plan.state_changed = true;
+        memcpy(plan.promote_label, chosen->kek.label, sizeof plan.promote_label);
+        memcpy(plan.promote_fingerprint, chosen->kek.fingerprint, KMS_FINGERPRINT_LEN);
+    }
+    *ret_plan = plan;
+    plan = (struct kms_ring_plan){ 0 };
+    return KMS_OK;
+}
+
+enum kms_code kms_ring_keep(struct kms_ring *ring, struct kms_ring_plan *ret_plan,
+                            struct kms_error *err)
+{
+    return kms_state_copy(&ring->state, &ret_plan->state, err);
+}
+
+enum kms_code kms_ring_distrust(struct kms_ring *ring, const struct kms_ring_plan *plan,
+                                const char *reason, struct kms_error *err)
+{
+    struct kms_sighting *found = NULL;
+    for (size_t i = 0; i < ring->sighting_count && found == NULL; i++) {
+        struct kms_sighting *seen = &ring->sightings[i];
+        if (seen->generation == plan->promote &&
+            memcmp(seen->fingerprint, plan->promote_fingerprint, KMS_FINGERPRINT_LEN) == 0)
+            found = seen;
+    }
+    if (found == NULL) {
+        struct kms_sighting *more = reallocarray(ring->sightings, ring->sighting_count + 1,
+                                                 sizeof *more);
+        if (more == NULL)
+            return kms_fail(err, KMS_E_BUSY, "out of memory");
+        ring->sightings = more;
+        found = &more[ring->sighting_count++];
+        *found = (struct kms_sighting){ .generation = plan->promote };
+        memcpy(found->fingerprint, plan->promote_fingerprint, KMS_FINGERPRINT_LEN);
+    }
+    snprintf(found->distrust, sizeof found->distrust, "%s", reason);
+    return KMS_OK;
+}
+
+/* --- applying --- */
+
+/* What was seen, for the next listing: counts go on where the same key was seen before. */
+static enum kms_code count_sightings(struct kms_ring *ring, const struct kms_evidence *evidence,
+                                     const struct kms_snapshot *judged, struct kms_error *err)
+{
+    struct kms_sighting *sightings = calloc(judged->count + 1, sizeof *sightings);
+    if (sightings == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    size_t count = 0;
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct kms_ring_entry *entry = &judged->entries[i];
+        if (entry->state == KMS_KEK_MISSING || !entry->kek.fingerprinted)
+            continue;
+        const struct kms_sighting *before = kms_evidence_sighting(evidence, entry->generation,
+                                                                  entry->kek.fingerprint);
+        struct kms_sighting *seen = &sightings[count++];
+        seen->generation = entry->generation;
+        memcpy(seen->fingerprint, entry->kek.fingerprint, KMS_FINGERPRINT_LEN);
+        bool again = before != NULL && before->consecutive > 0;
+        seen->consecutive = again ? before->consecutive + 1 : 1;
+        seen->since_utc_s = again ? before->since_utc_s : evidence->now_utc_s;
+    }
+    free(ring->sightings);
+    ring->sightings = sightings;
+    ring->sighting_count = count;
+    return KMS_OK;
+}
+
+static void stamp(struct kms_snapshot *snapshot, uint64_t sequence, int64_t now_utc_s)
+{
+    snapshot->complete = true;
+    snapshot->sequence = sequence;
+    snapshot->listed_utc_s = now_utc_s;
+}
+
+enum kms_code kms_ring_apply(struct kms_ring *ring, struct kms_ring_plan *plan,
+                             const struct kms_inventory *inventory, uint64_t sequence,
+                             int64_t now_utc_s, struct kms_error *err)
+{
+    uint32_t shown = announced(ring);
+    bool stage = shown != 0 && plan->state.promoted != shown;
+    struct kms_evidence evidence = gather(ring, &plan->state, plan->state.promoted, inventory,
+                                          now_utc_s);
+    KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *newest = NULL;
+    KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *current = NULL;
+    enum kms_code rc = kms_judge(&evidence, &newest, err);
+    evidence.promoted = shown;
+    if (rc == KMS_OK && stage)
+        rc = kms_judge(&evidence, &current, err);
+    if (rc == KMS_OK)
+        rc = count_sightings(ring, &evidence, newest, err);
+    if (rc != KMS_OK)
+        return rc;
+
+    stamp(newest, sequence, now_utc_s);
+    if (stage) {
+        stamp(current, sequence, now_utc_s);
+        publish(ring, current, newest);
+        current = NULL;
+    } else {
+        publish(ring, newest, NULL);
+    }
+    newest = NULL;
+    kms_state_done(&ring->state);
+    ring->state = plan->state;
+    plan->state = (struct kms_state){ 0 };
+    ring->is_new &= ring->state.pin_count == 0;
+    ring->listed_once = true;
+    return KMS_OK;
+}
+
+enum kms_code kms_ring_judge(const struct kms_ring_options *options, const struct kms_state *state,
+                             bool is_new, const struct kms_inventory *inventory, int64_t now_utc_s,
+                             struct kms_snapshot **ret_snapshot, struct kms_error *err)
+{
+    KMS_CLEANUP(kms_ring_close_ptr) struct kms_ring *ring = NULL;
+    enum kms_code rc = kms_ring_open(options, state, is_new, &ring, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct kms_evidence evidence = gather(ring, state, state->promoted, inventory, now_utc_s);
+    rc = kms_judge(&evidence, ret_snapshot, err);
+    if (rc == KMS_OK)
+        stamp(*ret_snapshot, 0, now_utc_s);
+    return rc;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "check.h"
+#include "kms/clock.h"
+#include "policy_rig.h"
+
+#define PAST "20260101T000000Z"
+enum { HOUR_MS = 3600000, PATIENCE_MS = 30000, SEED_LEN = 32, SEALED_LEN = 40 };
+
+static struct rig rig;
+
+/* Started, with generation 1. */
+static int set_up(void **unused)
+{
+    (void)unused;
+    int rc = rig_open(&rig, HOUR_MS, HOUR_MS);
+    fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
+    rig_start(&rig);
+    return rc;
+}
+
+static int tear_down(void **unused)
+{
+    (void)unused;
+    return rig_close(&rig);
+}
+
+static int64_t soon(void)
+{
+    return kms_monotonic_ms() + PATIENCE_MS;
+}
+
+static enum kms_code encrypt(struct kms_bytes plaintext, struct kms_bytes uid,
+                             struct kms_encrypt_reply *ret_reply, struct kms_error *err)
+{
+    KMS_CLEANUP(kms_snapshot_release_ptr)
+    struct kms_snapshot *arrived = kms_service_arrive(rig.service);
+    struct kms_encrypt_request request = { .plaintext = plaintext, .uid = uid };
+    return kms_service_encrypt(rig.service, arrived, &request, soon(), ret_reply, err);
+}
+
+static const uint8_t seed[SEED_LEN] = "0123456789abcdef0123456789abcde";
+
+static struct kms_encrypt_reply encrypt_seed(void)
+{
+    struct kms_encrypt_reply reply;
+    struct kms_error err;
+    assert_ok(encrypt((struct kms_bytes){ seed, SEED_LEN }, kms_bytes_of("u"), &reply, &err), &err);
+    return reply;
+}
+
+/* A Decrypt request for what encrypt_seed() made; a test spoils a field of it. */
+static struct kms_decrypt_request request_for(const struct kms_encrypt_reply *reply)
+{
+    return (struct kms_decrypt_request){
+        .ciphertext = { reply->ciphertext.data, reply->ciphertext.len },
+        .uid = kms_bytes_of("u"),
+        .key_id = kms_bytes_of(reply->key_id),
+    };
+}
+
+static enum kms_code decrypt(const struct kms_decrypt_request *request, struct kms_error *err)
+{
+    KMS_CLEANUP(kms_secret_done) struct kms_secret plaintext = { 0 };
+    enum kms_code rc = kms_service_decrypt(rig.service, request, soon(), &plaintext, err);
+    if (rc == KMS_OK) {
+        assert_int_equal(plaintext.len, SEED_LEN);
+        assert_memory_equal(plaintext.data, seed, SEED_LEN);
+    } else {
+        assert_null(plaintext.data);
+    }
+    return rc;
+}
+
+static void encrypt_and_decrypt_round_trip(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    assert_int_equal(reply.ciphertext.len, SEALED_LEN);
+    assert_string_equal(reply.key_id, rig_key_id(1, 1));
+    struct kms_decrypt_request request = request_for(&reply);
+    assert_ok(decrypt(&request, &err), &err);
+}
+
+static void encrypt_takes_exactly_what_key_wrap_carries(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply;
+    static const uint8_t bytes[KMS_SEED_MAX + 8];
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        bool fits = len >= 16 && len <= 256 && len % 8 == 0;
+        enum kms_code rc = encrypt((struct kms_bytes){ bytes, len }, kms_bytes_of("u"), &reply,
+                                   &err);
+        assert_int_equal(rc, fits ? KMS_OK : KMS_E_INVALID);
+        if (!fits)
+            assert_contains(err.msg, "a multiple of 8 from 16 to 256");
+    }
+}
+
+static void bad_uids_are_refused(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    uint8_t long_uid[1025];
+    memset(long_uid, 'u', sizeof long_uid);
+    const struct kms_bytes bad[] = {
+        { NULL, 0 },
+        { (const uint8_t *)"a\0b", 3 },
+        { (const uint8_t *)"\xff", 1 },
+        { (const uint8_t *)"a\nb", 3 },
+        { long_uid, sizeof long_uid },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct kms_encrypt_reply other;
+        assert_int_equal(encrypt((struct kms_bytes){ seed, SEED_LEN }, bad[i], &other, &err),
+                         KMS_E_INVALID);
+        assert_contains(err.msg, "uid");
+        struct kms_decrypt_request request = request_for(&reply);
+        request.uid = bad[i];
+        assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+        assert_contains(err.msg, "uid");
+    }
+}
+
+static void bad_key_ids_are_refused(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    char other_ring[KMS_KEY_ID_LEN + 1];
+    snprintf(other_ring, sizeof other_ring, "test%s", strchr(reply.key_id, '.'));
+    uint8_t long_id[1025];
+    memset(long_id, 'k', sizeof long_id);
+    const struct kms_bytes bad[] = {
+        { NULL, 0 },
+        { (const uint8_t *)"prod.v1.\0", 9 },
+        { (const uint8_t *)"prod.v1.\xc3", 9 },
+        { long_id, sizeof long_id },
+        kms_bytes_of(other_ring),
+        kms_bytes_of("k1"),
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct kms_decrypt_request request = request_for(&reply);
+        request.key_id = bad[i];
+        assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+        assert_contains(err.msg, "key_id");
+    }
+}
+
+static void any_annotation_is_refused(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    struct kms_annotation annotations[2] = {
+        { kms_bytes_of("a.example.com"), kms_bytes_of("x") },
+        { kms_bytes_of("a.example.com"), kms_bytes_of("x") },
+    };
+    for (size_t count = 1; count <= 2; count++) { /* one unknown; the same twice */
+        struct kms_decrypt_request request = request_for(&reply);
+        request.annotations = annotations;
+        request.annotation_count = count;
+        assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+        assert_contains(err.msg, "annotation");
+    }
+}
+
+static void wrong_ciphertext_lengths_never_reach_the_token(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    static const uint8_t bytes[KMS_WRAPPED_MAX + 8];
+    unsigned before = fake_keystore_calls(rig.token, FAKE_UNWRAP);
+    static const size_t bad[] = { 0, 1, 8, 16, 23, 39, 41, 272 };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct kms_decrypt_request request = request_for(&reply);
+        request.ciphertext = (struct kms_bytes){ bytes, bad[i] };
+        assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+    }
+    assert_int_equal(fake_keystore_calls(rig.token, FAKE_UNWRAP), before);
+}
+
+static void a_changed_ciphertext_is_corrupt_and_health_stays(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    for (size_t bit = 0; bit < 8 * SEALED_LEN; bit++) {
+        struct kms_encrypt_reply spoilt = reply;
+        spoilt.ciphertext.data[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        struct kms_decrypt_request request = request_for(&spoilt);
+        assert_int_equal(decrypt(&request, &err), KMS_E_CORRUPT);
+    }
+    assert_ok(kms_service_health(rig.service, &err), &err);
+}
+
+static void an_unknown_key_id_is_unknown_only_after_a_new_listing(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    struct kms_decrypt_request request = request_for(&reply);
+    request.key_id = kms_bytes_of(rig_key_id(7, 7));
+    unsigned before = fake_keystore_calls(rig.token, FAKE_INVENTORY);
+    assert_int_equal(decrypt(&request, &err), KMS_E_KEY_UNKNOWN);
+    assert_true(fake_keystore_calls(rig.token, FAKE_INVENTORY) > before);
+    assert_contains(err.msg, "do not delete objects");
+}
+
+static void an_unknown_key_id_is_unavailable_while_the_token_is_away(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    struct kms_decrypt_request request = request_for(&reply);
+    request.key_id = kms_bytes_of(rig_key_id(7, 7));
+    fake_keystore_fail(rig.token, FAKE_INVENTORY, KMS_E_UNAVAILABLE, -1);
+    assert_int_equal(decrypt(&request, &err), KMS_E_UNAVAILABLE);
+}
+
+static void a_key_that_another_node_made_decrypts_at_once(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    fake_keystore_add(rig.token, "prod.v2@" PAST,
+                      1); /* the same material: what it wrapped is known */
+    struct kms_decrypt_request request = request_for(&reply);
+    request.key_id = kms_bytes_of(rig_key_id(2, 1));
+    assert_ok(decrypt(&request, &err), &err);
+}
+
+static void a_pinned_but_missing_key_is_a_precondition(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    fake_keystore_remove(rig.token, "prod.v1@" PAST);
+    rig_refresh(&rig);
+    struct kms_decrypt_request request = request_for(&reply);
+    assert_int_equal(decrypt(&request, &err), KMS_E_PRECONDITION);
+    assert_contains(err.msg, "do not delete objects");
+}
+
+static void a_token_failure_in_encrypt_makes_status_fail_until_the_canary(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply;
+    fake_keystore_block(rig.token, FAKE_CANARY);
+    fake_keystore_fail(rig.token, FAKE_WRAP, KMS_E_UNAVAILABLE, 1);
+    assert_int_equal(encrypt((struct kms_bytes){ seed, SEED_LEN }, kms_bytes_of("u"), &reply, &err),
+                     KMS_E_UNAVAILABLE);
+    struct kms_status status;
+    assert_int_equal(kms_service_status(rig.service, &status, &err), KMS_E_UNAVAILABLE);
+    fake_keystore_unblock(rig.token, FAKE_CANARY);
+    rig_await_status(&rig, KMS_OK, NULL);
+}
+
+static void a_busy_token_does_not_make_status_fail(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply;
+    fake_keystore_fail(rig.token, FAKE_WRAP, KMS_E_BUSY, 1);
+    assert_int_equal(encrypt((struct kms_bytes){ seed, SEED_LEN }, kms_bytes_of("u"), &reply, &err),
+                     KMS_E_BUSY);
+    assert_ok(kms_service_health(rig.service, &err), &err);
+}
+
+static void an_old_keys_own_fault_does_not_make_status_fail(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    fake_keystore_add(rig.token, "prod.v2@" PAST, 2);
+    rig_await_status(&rig, KMS_OK, rig_key_id(2, 2));
+    fake_keystore_block(rig.token, FAKE_CANARY);
+    fake_keystore_fail(rig.token, FAKE_UNWRAP, KMS_E_PRECONDITION, 1);
+    struct kms_decrypt_request request = request_for(&reply);
+    assert_int_equal(decrypt(&request, &err), KMS_E_PRECONDITION);
+    assert_ok(kms_service_health(rig.service, &err), &err);
+    fake_keystore_unblock(rig.token, FAKE_CANARY);
+}
+
+static void describe_tells_what_status_tells(void **unused)
+{
+    (void)unused;
+    KMS_CLEANUP(kms_description_done) struct kms_description description;
+    kms_service_describe(rig.service, &description);
+    assert_string_equal(description.node, "node");
+    assert_string_equal(description.snapshot->key_id, rig_key_id(1, 1));
+    assert_int_equal(description.health.code, KMS_OK);
+    assert_string_equal(description.token.label, "fake");
+}
+
+/* --- the sent/received rule (ring.h) under load: F02 --- */
+
+static atomic_bool load_ends;
+
+struct caller {
+    pthread_t thread;
+    unsigned calls;
+    const char *complaint;
+};
+
+/* One Status and one Encrypt after it; NULL if they agree. */
+static const char *status_then_encrypt(void)
+{
+    struct kms_status status;
+    struct kms_encrypt_reply reply;
+    struct kms_error err;
+    if (kms_service_status(rig.service, &status, &err) != KMS_OK)
+        return "Status failed";
+    if (encrypt((struct kms_bytes){ seed, SEED_LEN }, kms_bytes_of("u"), &reply, &err) != KMS_OK)
+        return "Encrypt failed";
+    struct kms_key_id told, used;
+    if (!kms_key_id_parse("prod", kms_bytes_of(status.key_id), &told) ||
+        !kms_key_id_parse("prod", kms_bytes_of(reply.key_id), &used))
+        return "unreadable key_id";
+    return used.generation < told.generation ? "Encrypt used an older key than Status told" : NULL;
+}
+
+static void *call_until_load_ends(void *arg)
+{
+    struct caller *caller = arg;
+    while (!atomic_load(&load_ends) && caller->complaint == NULL) {
+        caller->complaint = status_then_encrypt();
+        caller->calls++;
+    }
+    return NULL;
+}
+
+static void no_encrypt_after_a_status_uses_an_older_key(void **unused)
+{
+    (void)unused;
+    enum { CALLERS = 16, ROTATIONS = 20 };
+    struct caller callers[CALLERS] = { 0 };
+    atomic_store(&load_ends, false);
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(
+            pthread_create(&callers[i].thread, NULL, call_until_load_ends, &callers[i]), 0);
+    for (uint32_t g = 2; g <= ROTATIONS; g++) {
+        char label[KMS_KEK_LABEL_LEN + 1];
+        kms_label_format("prod", g, 1767225600, label);
+        fake_keystore_add(rig.token, label, (uint8_t)g);
+        rig_await_status(&rig, KMS_OK, rig_key_id(g, (uint8_t)g));
+    }
+    atomic_store(&load_ends, true);
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(callers[i].thread, NULL);
+        if (callers[i].complaint != NULL)
+            fail_msg("%s", callers[i].complaint);
+        assert_true(callers[i].calls > 0);
+    }
+}
+
+#define SERVICE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SERVICE_TEST(encrypt_and_decrypt_round_trip),
+        SERVICE_TEST(encrypt_takes_exactly_what_key_wrap_carries),
+        SERVICE_TEST(bad_uids_are_refused),
+        SERVICE_TEST(bad_key_ids_are_refused),
+        SERVICE_TEST(any_annotation_is_refused),
+        SERVICE_TEST(wrong_ciphertext_lengths_never_reach_the_token),
+        SERVICE_TEST(a_changed_ciphertext_is_corrupt_and_health_stays),
+        SERVICE_TEST(an_unknown_key_id_is_unknown_only_after_a_new_listing),
+        SERVICE_TEST(an_unknown_key_id_is_unavailable_while_the_token_is_away),
+        SERVICE_TEST(a_key_that_another_node_made_decrypts_at_once),
+        SERVICE_TEST(a_pinned_but_missing_key_is_a_precondition),
+        SERVICE_TEST(a_token_failure_in_encrypt_makes_status_fail_until_the_canary),
+        SERVICE_TEST(a_busy_token_does_not_make_status_fail),
+        SERVICE_TEST(an_old_keys_own_fault_does_not_make_status_fail),
+        SERVICE_TEST(describe_tells_what_status_tells),
+        SERVICE_TEST(no_encrypt_after_a_status_uses_an_older_key),
+    };
+    return cmocka_run_group_tests_name("service", tests, NULL, NULL);
+}
