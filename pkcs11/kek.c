@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kek.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/rand.h>
+
+#include "attributes.h"
+#include "find.h"
+#include "rv.h"
+
+enum {
+    KEK_LEN = 32,        /* bytes: AES-256 */
+    NEW_CKA_ID_LEN = 16, /* bytes */
+};
+
+void pkcs11_kek_list_done(struct pkcs11_kek_list *list)
+{
+    free(list->keks);
+    *list = (struct pkcs11_kek_list){ 0 };
+}
+
+enum kms_code pkcs11_kek_list_add(struct pkcs11_kek_list *list, const struct pkcs11_kek *kek,
+                                  struct kms_error *err)
+{
+    struct pkcs11_kek *grown = reallocarray(list->keks, list->count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory for a list of KEKs");
+    list->keks = grown;
+    list->keks[list->count++] = *kek;
+    return KMS_OK;
+}
+
+bool pkcs11_kek_has_prefix(const struct pkcs11_kek *kek, const char *label_prefix)
+{
+    return strncmp(kek->info.label, label_prefix, strlen(label_prefix)) == 0;
+}
+
+/* --- one KEK --- */
+
+/* What a failure to fingerprint says of the key rather than of the connection. */
+static bool is_the_keys_own(const struct kms_error *err)
+{
+    enum pkcs11_class class = pkcs11_error_class(err);
+    return class == PKCS11_CLASS_NONE
+               ? err->code == KMS_E_PRECONDITION
+               : class == PKCS11_CLASS_CONFIG || class == PKCS11_CLASS_REQUEST ||
+                     class == PKCS11_CLASS_AMBIGUOUS || class == PKCS11_CLASS_HANDLE;
+}
+
+static bool is_told_false(const struct kms_kek_info *info, uint32_t attribute)
+{
+    return (info->known & attribute) != 0 && (info->attributes & attribute) == 0;
+}
+
+/* Fills fingerprint or problem. */
+static enum kms_code judge(const struct pkcs11_place *place, struct pkcs11_kek *kek,
+                           struct kms_error *err)
+{
+    struct kms_kek_info *info = &kek->info;
+    if (is_told_false(info, KMS_KEK_WRAP)) {
+        (void)snprintf(info->problem, sizeof(info->problem), "%s",
+                       is_told_false(info, KMS_KEK_UNWRAP)
+                           ? "disabled: CKA_WRAP and CKA_UNWRAP are false"
+                           : "no fingerprint: CKA_WRAP is false");
+        return KMS_OK;
+    }
+    enum kms_code rc = pkcs11_kek_fingerprint(place, kek->handle, info->fingerprint, err);
+    info->fingerprinted = rc == KMS_OK;
+    if (rc == KMS_OK || !is_the_keys_own(err))
+        return rc;
+    (void)snprintf(info->problem, sizeof(info->problem), "%.*s", (int)sizeof(info->problem) - 1,
+                   err->msg);
+    return KMS_OK;
+}
+
+static struct pkcs11_object object_at(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle)
+{
+    return (struct pkcs11_object){ place->wrap->fn, place->session->handle, handle };
+}
+
+/* *ret_wanted is false if the label isn't one of those asked for. */
+static enum kms_code read_kek(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
+                              const char *label_prefix, struct pkcs11_kek *ret_kek,
+                              bool *ret_wanted, struct kms_error *err)
+{
+    struct pkcs11_kek kek = { .handle = handle };
+    struct pkcs11_object object = object_at(place, handle);
+    enum kms_code rc = pkcs11_read_label(&object, kek.info.label, ret_wanted, err);
+    if (rc != KMS_OK || !*ret_wanted)
+        return rc;
+    *ret_wanted = pkcs11_kek_has_prefix(&kek, label_prefix);
+    if (!*ret_wanted)
+        return KMS_OK;
+    rc = pkcs11_read_attributes(&object, &kek.info, err);
+    if (rc == KMS_OK)
+        rc = judge(place, &kek, err);
+    if (rc == KMS_OK)
+        *ret_kek = kek;
+    return rc;
+}
+
+/* --- the list --- */
+
+static const struct pkcs11_kek *known_at(const struct pkcs11_kek_list *known,
+                                         CK_OBJECT_HANDLE handle)
+{
+    for (size_t i = 0; i < known->count; i++) {
+        if (known->keks[i].handle == handle)
+            return &known->keks[i];
+    }
+    return NULL;
+}
+
+static enum kms_code read_known_or_new(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
+                                       const char *label_prefix,
+                                       const struct pkcs11_kek_list *known,
+                                       struct pkcs11_kek *ret_kek, bool *ret_wanted,
+                                       struct kms_error *err)
+{
+    const struct pkcs11_kek *before = known_at(known, handle);
+    if (before != NULL) {
+        struct pkcs11_object object = object_at(place, handle);
+        struct pkcs11_kek kek = *before;
+        bool same = false;
+        enum kms_code rc = pkcs11_reread_attributes(&object, &kek.info, &same, err);
+        if (rc != KMS_OK)
+            return rc;
+        /* A fingerprint goes with the right to wrap: if that changed, judge again. */
+        if (same && kek.info.fingerprinted != is_told_false(&kek.info, KMS_KEK_WRAP)) {
+            *ret_wanted = pkcs11_kek_has_prefix(&kek, label_prefix);
+            *ret_kek = kek;
+            return KMS_OK;
+        }
+    }
+    return read_kek(place, handle, label_prefix, ret_kek, ret_wanted, err);
+}
+
+static enum kms_code add_one(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
+                             const char *label_prefix, const struct pkcs11_kek_list *known,
+                             struct pkcs11_kek_list *list, struct kms_error *err)
+{
+    enum kms_code rc = pkcs11_check_deadline(place->deadline_ms, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct pkcs11_kek kek;
+    bool wanted = false;
+    rc = read_known_or_new(place, handle, label_prefix, known, &kek, &wanted, err);
+    if (rc != KMS_OK && pkcs11_error_class(err) == PKCS11_CLASS_HANDLE)
+        return KMS_OK; /* destroyed by someone since it was found */
+    if (rc != KMS_OK || !wanted)
+        return rc;
+    return pkcs11_kek_list_add(list, &kek, err);
+}
+
+static int by_label_and_id(const void *left, const void *right)
+{
+    const struct kms_kek_info *a = &((const struct pkcs11_kek *)left)->info;
+    const struct kms_kek_info *b = &((const struct pkcs11_kek *)right)->info;
+    int order = strcmp(a->label, b->label);
+    if (order != 0)
+        return order;
+    size_t len = a->cka_id_len < b->cka_id_len ? a->cka_id_len : b->cka_id_len;
+    order = memcmp(a->cka_id, b->cka_id, len);
+    if (order != 0)
+        return order;
+    return (a->cka_id_len > b->cka_id_len) - (a->cka_id_len < b->cka_id_len);
+}
+
+enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place, const char *label_prefix,
+                                   const struct pkcs11_kek_list *known,
+                                   struct pkcs11_kek_list *ret_list, struct kms_error *err)
+{
+    KMS_CLEANUP(pkcs11_handles_done) struct pkcs11_handles found = { 0 };
+    enum kms_code rc = pkcs11_find_keys(place->wrap->fn, place->session->handle, NULL, NULL, &found,
+                                        err);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list list = { 0 };
+    for (size_t i = 0; i < found.count && rc == KMS_OK; i++)
+        rc = add_one(place, found.handles[i], label_prefix, known, &list, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (list.count > 0)
+        qsort(list.keks, list.count, sizeof(*list.keks), by_label_and_id);
+    *ret_list = list;
+    list = (struct pkcs11_kek_list){ 0 };
+    return KMS_OK;
+}
+
+/* A key that can't be fingerprinted may be the right one: then its failure is what is told. */
+static enum kms_code find_match(const struct pkcs11_place *place, const struct kms_kek_ref *ref,
+                                const struct pkcs11_handles *found, struct pkcs11_kek *ret_kek,
+                                struct kms_error *err)
+{
+    enum kms_code rc = pkcs11_kek_substituted(ref, err);
+    for (size_t i = 0; i < found->count; i++) {
+        bool other = false;
+        struct kms_error one;
+        enum kms_code one_rc = pkcs11_kek_verify(place, ref, found->handles[i], &other, &one);
+        if (one_rc == KMS_OK) {
+            bool wanted = false;
+            return read_kek(place, found->handles[i], ref->label, ret_kek, &wanted, err);
+        }
+        if (!other) {
+            rc = one_rc;
+            *err = one;
+        }
+    }
+    return rc;
+}
+
+enum kms_code pkcs11_kek_find(const struct pkcs11_place *place, const struct kms_kek_ref *ref,
+                              struct pkcs11_kek *ret_kek, bool *ret_absent, struct kms_error *err)
+{
+    KMS_CLEANUP(pkcs11_handles_done) struct pkcs11_handles found = { 0 };
+    enum kms_code rc = pkcs11_find_keys(place->wrap->fn, place->session->handle, ref->label, NULL,
+                                        &found, err);
+    if (rc != KMS_OK)
+        return rc;
+    *ret_absent = found.count == 0;
+    if (found.count == 0)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "KEK '%s' is not on the token: bring it back; do not delete objects: they "
+                        "come back with it",
+                        ref->label);
+    return find_match(place, ref, &found, ret_kek, err);
+}
+
+/* --- made and destroyed --- */
+
+enum kms_code pkcs11_kek_generate(const struct pkcs11_place *place, const char *label,
+                                  struct pkcs11_kek *ret_kek, struct kms_error *err)
+{
+    uint8_t id[NEW_CKA_ID_LEN];
+    if (RAND_bytes(id, sizeof(id)) != 1)
+        return kms_fail(err, KMS_E_INTERNAL, "OpenSSL has no random bytes");
+    struct pkcs11_template template = { 0 };
+    pkcs11_template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
+    pkcs11_template_number(&template, CKA_KEY_TYPE, CKK_AES);
+    pkcs11_template_number(&template, CKA_VALUE_LEN, KEK_LEN);
+    pkcs11_template_bool(&template, CKA_TOKEN, true);
+    pkcs11_template_bool(&template, CKA_PRIVATE, true);
+    pkcs11_template_bool(&template, CKA_SENSITIVE, true);
+    pkcs11_template_bool(&template, CKA_EXTRACTABLE, false);
+    pkcs11_template_bool(&template, CKA_WRAP, true);
+    pkcs11_template_bool(&template, CKA_UNWRAP, true);
+    pkcs11_template_bool(&template, CKA_ENCRYPT, false);
+    pkcs11_template_bool(&template, CKA_DECRYPT, false);
+    pkcs11_template_bytes(&template, CKA_LABEL, kms_bytes_of(label));
+    pkcs11_template_bytes(&template, CKA_ID, (struct kms_bytes){ id, sizeof(id) });
+
+    CK_MECHANISM mechanism = { CKM_AES_KEY_GEN, NULL, 0 };
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    CK_RV rv = place->wrap->fn->C_GenerateKey(place->session->handle, &mechanism, template.items,
+                                              template.count, &handle);
+    if (rv != CKR_OK)
+        return pkcs11_fail(err, "C_GenerateKey", rv, "making KEK '%s'", label);
+    bool wanted = false;
+    enum kms_code rc = read_kek(place, handle, label, ret_kek, &wanted, err);
+    if (rc == KMS_OK && !wanted)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "KEK '%s' was made, but the token gives its label otherwise", label);
+    return rc;
+}
+
+enum kms_code pkcs11_kek_destroy(const struct pkcs11_place *place, const char *label,
+                                 struct kms_bytes cka_id, struct kms_error *err)
+{
+    KMS_CLEANUP(pkcs11_handles_done) struct pkcs11_handles found = { 0 };
+    CK_FUNCTION_LIST *fn = place->wrap->fn;
+    enum kms_code rc = pkcs11_find_keys(fn, place->session->handle, label, &cka_id, &found, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (found.count != 1)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "%zu keys have label '%s' and this CKA_ID: nothing was destroyed",
+                        found.count, label);
+    CK_RV rv = fn->C_DestroyObject(place->session->handle, found.handles[0]);
+    if (rv != CKR_OK)
+        return pkcs11_fail(err, "C_DestroyObject", rv, "destroying KEK '%s'", label);
+    return KMS_OK;
+}

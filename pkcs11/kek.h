@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* KEKs on the token: AES secret keys found by label, their attributes, their fingerprints. */
+#ifndef PKCS11_KEK_H
+#define PKCS11_KEK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cryptoki.h"
+#include "kms/error.h"
+#include "kms/keystore.h"
+#include "session.h"
+#include "wrap.h"
+
+struct pkcs11_kek {
+    CK_OBJECT_HANDLE handle;
+    struct kms_kek_info info;
+};
+
+struct pkcs11_kek_list {
+    struct pkcs11_kek *keks; /* owned; sorted by label, then CKA_ID */
+    size_t count;
+};
+void pkcs11_kek_list_done(struct pkcs11_kek_list *list);
+KMS_MUST_CHECK enum kms_code pkcs11_kek_list_add(struct pkcs11_kek_list *list,
+                                                 const struct pkcs11_kek *kek,
+                                                 struct kms_error *err);
+bool pkcs11_kek_has_prefix(const struct pkcs11_kek *kek, const char *label_prefix);
+
+/* Where the functions below work: a session that the caller holds, until the caller's deadline. */
+struct pkcs11_place {
+    const struct pkcs11_wrap *wrap;
+    struct pkcs11_session *session;
+    int64_t deadline_ms;
+};
+
+/* KMS_E_DEADLINE if @deadline_ms has passed. */
+KMS_MUST_CHECK enum kms_code pkcs11_check_deadline(int64_t deadline_ms, struct kms_error *err);
+
+/* Lists the KEKs whose label starts with @label_prefix: one find; one C_GetAttributeValue for each
+ * KEK that @known holds already (same handle and label); attributes and fingerprint of the others. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place,
+                                                  const char *label_prefix,
+                                                  const struct pkcs11_kek_list *known,
+                                                  struct pkcs11_kek_list *ret_list,
+                                                  struct kms_error *err);
+
+/* Finds the KEK with this label and fingerprint.  KMS_E_PRECONDITION: no such label (*ret_absent), or
+ * the label is another key's. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_find(const struct pkcs11_place *place,
+                                             const struct kms_kek_ref *ref,
+                                             struct pkcs11_kek *ret_kek, bool *ret_absent,
+                                             struct kms_error *err);
+
+/* The failure that says so. */
+enum kms_code pkcs11_kek_substituted(const struct kms_kek_ref *ref, struct kms_error *err);
+
+/* SHA-256(KMS_FINGERPRINT_DOMAIN ‖ RFC3394(KEK, C)) by one wrap of C. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_fingerprint(
+    const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
+    uint8_t ret_fingerprint[static KMS_FINGERPRINT_LEN], struct kms_error *err);
+
+/* The key behind @handle still has @ref's fingerprint; KMS_E_PRECONDITION and *ret_substituted if it
+ * is another. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_verify(const struct pkcs11_place *place,
+                                               const struct kms_kek_ref *ref,
+                                               CK_OBJECT_HANDLE handle, bool *ret_substituted,
+                                               struct kms_error *err);
+
+/* The same, and what was wrapped unwraps to C again. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_canary(const struct pkcs11_place *place,
+                                               const struct kms_kek_ref *ref,
+                                               CK_OBJECT_HANDLE handle, bool *ret_substituted,
+                                               struct kms_error *err);
+
+KMS_MUST_CHECK enum kms_code pkcs11_kek_generate(const struct pkcs11_place *place,
+                                                 const char *label, struct pkcs11_kek *ret_kek,
+                                                 struct kms_error *err);
+
+/* Destroys the one key with @label and @cka_id; none or several: KMS_E_PRECONDITION, nothing done. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_destroy(const struct pkcs11_place *place, const char *label,
+                                                struct kms_bytes cka_id, struct kms_error *err);
+
+#endif

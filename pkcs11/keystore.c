@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keystore.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "call.h"
+#include "connection.h"
+#include "kek.h"
+#include "rv.h"
+#include "seam.h"
+
+struct pkcs11_keystore {
+    struct kms_keystore base;
+    struct pkcs11_connection *connection;
+    struct pkcs11_cache cache;
+};
+
+static struct pkcs11_keystore *keystore_of(struct kms_keystore *base)
+{
+    return (struct pkcs11_keystore *)base;
+}
+
+static enum kms_code run(struct kms_keystore *base, struct pkcs11_call call, struct kms_error *err)
+{
+    /* Recovery reads the error, so there must be one. */
+    struct kms_error own;
+    call.connection = keystore_of(base)->connection;
+    call.cache = &keystore_of(base)->cache;
+    enum kms_code rc = pkcs11_call_run(&call, &own);
+    if (rc != KMS_OK && err != NULL)
+        *err = own;
+    return rc;
+}
+
+/* --- inventory --- */
+
+struct inventory_args {
+    const char *label_prefix;
+    bool doubted;                /* believe nothing that is known */
+    struct pkcs11_kek_list list; /* result, owned */
+    uint64_t epoch;              /* result */
+    bool shrunk;                 /* result: so much vanished that the token may be gone */
+};
+
+static bool lists(const struct pkcs11_kek_list *list, const struct kms_kek_info *info)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct kms_kek_info *other = &list->keks[i].info;
+        if (strcmp(other->label, info->label) == 0 && other->fingerprinted &&
+            memcmp(other->fingerprint, info->fingerprint, KMS_FINGERPRINT_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* SoftHSM goes on without its token directory, and shows no key.  A single key that vanished was
+ * destroyed or disabled, if the token is well otherwise. */
+static bool has_shrunk(const struct pkcs11_call *call, const struct pkcs11_kek_list *before,
+                       const struct pkcs11_kek_list *now)
+{
+    const struct inventory_args *args = call->args;
+    size_t fingerprinted = 0;
+    size_t gone = 0;
+    for (size_t i = 0; i < before->count; i++) {
+        if (!before->keks[i].info.fingerprinted)
+            continue;
+        fingerprinted++;
+        gone += !lists(now, &before->keks[i].info);
+    }
+    if (gone == 0)
+        return false;
+    CK_TOKEN_INFO info;
+    return args->doubted || gone == fingerprinted ||
+           call->link.wrap.fn->C_GetTokenInfo(call->link.token->slot, &info) != CKR_OK;
+}
+
+static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_place *place,
+                               CK_OBJECT_HANDLE unused, struct kms_error *err)
+{
+    (void)unused;
+    struct inventory_args *args = call->args;
+    /* Without a login private keys are hidden, and the list would look complete. */
+    enum kms_code rc = pkcs11_token_check_login(place->wrap->fn, place->session->handle,
+                                                call->link.token, err);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list before = { 0 };
+    if (rc == KMS_OK)
+        rc = pkcs11_cache_copy(call->cache, call->link.epoch, args->label_prefix, &before, err);
+    const struct pkcs11_kek_list nothing = { 0 };
+    if (rc == KMS_OK)
+        rc = pkcs11_kek_list_read(place, args->label_prefix, args->doubted ? &nothing : &before,
+                                  &args->list, err);
+    if (rc != KMS_OK)
+        return rc;
+    args->epoch = call->link.epoch;
+    args->shrunk = has_shrunk(call, &before, &args->list);
+    return KMS_OK;
+}
+
+static bool is_worth_reconnecting(const struct kms_error *err)
+{
+    enum pkcs11_class class = pkcs11_error_class(err);
+    return class == PKCS11_CLASS_AMBIGUOUS || class == PKCS11_CLASS_HANDLE ||
+           class == PKCS11_CLASS_SESSION || class == PKCS11_CLASS_MODULE;
+}
+
+/* *ret_again: the connection was given up, and a new one may list what this one didn't. */
+static enum kms_code list_once(struct kms_keystore *base, struct inventory_args *args,
+                               int64_t deadline_ms, bool *ret_again, struct kms_error *err)
+{
+    struct pkcs11_connection *connection = keystore_of(base)->connection;
+    *ret_again = false;
+    enum kms_code rc = pkcs11_connection_connect(connection, deadline_ms, err);
+    if (rc != KMS_OK)
+        return rc;
+    args->doubted = pkcs11_connection_take_doubt(connection);
+    struct pkcs11_call call = { .run = list_keks, .args = args, .deadline_ms = deadline_ms };
+    rc = run(base, call, err);
+    if (rc == KMS_OK && args->shrunk) {
+        pkcs11_kek_list_done(&args->list);
+        rc = kms_fail(err, KMS_E_UNAVAILABLE,
+                      "KEKs vanished from the token: it is being reconnected; do not delete "
+                      "objects: they come back with it");
+        *ret_again = true;
+    }
+    *ret_again = *ret_again || (rc != KMS_OK && is_worth_reconnecting(err));
+    if (*ret_again)
+        pkcs11_connection_break(connection, err);
+    else if (rc != KMS_OK && args->doubted)
+        pkcs11_connection_doubt(connection); /* still not dispelled */
+    return rc;
+}
+
+static enum kms_code hand_over(const struct pkcs11_kek_list *list,
+                               struct kms_inventory *ret_inventory, struct kms_error *err)
+{
+    struct kms_kek_info *keks = NULL;
+    if (list->count > 0) {
+        keks = calloc(list->count, sizeof(*keks));
+        if (keks == NULL)
+            return kms_fail(err, KMS_E_BUSY, "out of memory for an inventory");
+    }
+    for (size_t i = 0; i < list->count; i++)
+        keks[i] = list->keks[i].info;
+    *ret_inventory = (struct kms_inventory){ keks, list->count };
+    return KMS_OK;
+}
+
+static void inventory_args_done(struct inventory_args *args)
+{
+    pkcs11_kek_list_done(&args->list);
+}
+
+static enum kms_code inventory(struct kms_keystore *base, const char *label_prefix,
+                               int64_t deadline_ms, struct kms_inventory *ret_inventory,
+                               struct kms_error *err)
+{
+    struct kms_error own;
+    KMS_CLEANUP(inventory_args_done)
+    struct inventory_args args = { .label_prefix = label_prefix };
+    bool again = false;
+    enum kms_code rc = list_once(base, &args, deadline_ms, &again, &own);
+    if (again)
+        rc = list_once(base, &args, deadline_ms, &again, &own);
+    if (rc == KMS_OK)
+        rc = hand_over(&args.list, ret_inventory, &own);
+    if (rc == KMS_OK) {
+        rc = pkcs11_cache_replace(&keystore_of(base)->cache, args.epoch, &args.list, &own);
+        if (rc != KMS_OK)
+            kms_inventory_done(ret_inventory);
+    }
+    if (rc != KMS_OK && err != NULL)
+        *err = own;
+    return rc;
+}
+
+/* --- operations on one KEK --- */
+
+static enum kms_code run_canary(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                CK_OBJECT_HANDLE kek, struct kms_error *err)
+{
+    return pkcs11_kek_canary(place, call->ref, kek, &call->substituted, err);
+}
+
+static enum kms_code canary(struct kms_keystore *base, const struct kms_kek_ref *kek,
+                            int64_t deadline_ms, struct kms_error *err)
+{
+    return run(base,
+               (struct pkcs11_call){ .ref = kek, .run = run_canary, .deadline_ms = deadline_ms },
+               err);
+}
+
+struct wrap_args {
+    struct kms_bytes seed;
+    struct kms_wrapped *ret_wrapped;
+};
+
+/* The fingerprint comes from the same session and handle as the ciphertext. */
+static enum kms_code run_wrap(struct pkcs11_call *call, const struct pkcs11_place *place,
+                              CK_OBJECT_HANDLE kek, struct kms_error *err)
+{
+    const struct wrap_args *args = call->args;
+    enum kms_code rc = pkcs11_kek_verify(place, call->ref, kek, &call->substituted, err);
+    if (rc != KMS_OK)
+        return rc;
+    return pkcs11_wrap_seed(place->wrap, place->session, kek, args->seed, args->ret_wrapped, err);
+}
+
+static enum kms_code wrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
+                          struct kms_bytes seed, int64_t deadline_ms,
+                          struct kms_wrapped *ret_wrapped, struct kms_error *err)
+{
+    enum kms_code rc = pkcs11_wrap_check_seed(seed, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct wrap_args args = { seed, ret_wrapped };
+    struct pkcs11_call call = {
+        .ref = kek, .run = run_wrap, .args = &args, .deadline_ms = deadline_ms
+    };
+    return run(base, call, err);
+}
+
+struct unwrap_args {
+    struct kms_bytes wrapped;
+    struct kms_secret *ret_seed;
+};
+
+static enum kms_code corrupt(const struct kms_kek_ref *ref, struct kms_error *err)
+{
+    unsigned long ckr = err->ckr;
+    const char *op = err->op;
+    enum kms_code rc = kms_fail(err, KMS_E_CORRUPT,
+                                "%s: %s: the ciphertext is damaged or was not wrapped by KEK '%s', "
+                                "which passes its canary: restore it from a backup of etcd",
+                                op, pkcs11_rv_name(ckr), ref->label);
+    err->ckr = ckr;
+    err->op = op;
+    return rc;
+}
+
+/* A CK_RV alone doesn't tell a bad ciphertext from a bad token, or from a handle that names another
+ * key by now: the canary on the same session and key does. */
+static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                CK_OBJECT_HANDLE kek, struct kms_error *err)
+{
+    const struct unwrap_args *args = call->args;
+    enum kms_code rc = pkcs11_unwrap_seed(place->wrap, place->session, kek, args->wrapped,
+                                          args->ret_seed, err);
+    enum pkcs11_class class = rc == KMS_OK ? PKCS11_CLASS_NONE : pkcs11_error_class(err);
+    if (class != PKCS11_CLASS_AMBIGUOUS && class != PKCS11_CLASS_REQUEST)
+        return rc;
+    struct kms_error why;
+    rc = pkcs11_kek_canary(place, call->ref, kek, &call->substituted, &why);
+    if (rc == KMS_OK)
+        return corrupt(call->ref, err);
+    *err = why;
+    return rc;
+}
+
+static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
+                            struct kms_bytes wrapped, int64_t deadline_ms,
+                            struct kms_secret *ret_seed, struct kms_error *err)
+{
+    enum kms_code rc = pkcs11_wrap_check_wrapped(wrapped, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct unwrap_args args = { wrapped, ret_seed };
+    struct pkcs11_call call = {
+        .ref = kek, .run = run_unwrap, .args = &args, .deadline_ms = deadline_ms
+    };
+    return run(base, call, err);
+}
+
+/* --- KEKs made and destroyed --- */
+
+struct generate_args {
+    const char *label;
+    struct kms_kek_info *ret_info;
+};
+
+static enum kms_code run_generate(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                  CK_OBJECT_HANDLE unused, struct kms_error *err)
+{
+    (void)unused;
+    const struct generate_args *args = call->args;
+    struct pkcs11_kek kek;
+    enum kms_code rc = pkcs11_kek_generate(place, args->label, &kek, err);
+    if (rc == KMS_OK)
+        *args->ret_info = kek.info;
+    return rc;
+}
+
+static enum kms_code generate(struct kms_keystore *base, const char *label, int64_t deadline_ms,
+                              struct kms_kek_info *ret_kek, struct kms_error *err)
+{
+    if (label[0] == '\0' || strlen(label) > KMS_LABEL_MAX)
+        return kms_fail(err, KMS_E_INVALID, "a label has 1 to %d bytes", KMS_LABEL_MAX);
+    struct generate_args args = { label, ret_kek };
+    return run(
+        base,
+        (struct pkcs11_call){ .run = run_generate, .args = &args, .deadline_ms = deadline_ms },
+        err);
+}
+
+struct destroy_args {
+    const char *label;
+    struct kms_bytes cka_id;
+};
+
+static enum kms_code run_destroy(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                 CK_OBJECT_HANDLE unused, struct kms_error *err)
+{
+    (void)unused;
+    const struct destroy_args *args = call->args;
+    return pkcs11_kek_destroy(place, args->label, args->cka_id, err);
+}
+
+static enum kms_code destroy(struct kms_keystore *base, const char *label, struct kms_bytes cka_id,
+                             int64_t deadline_ms, struct kms_error *err)
+{
+    struct destroy_args args = { label, cka_id };
+    return run(
+        base, (struct pkcs11_call){ .run = run_destroy, .args = &args, .deadline_ms = deadline_ms },
+        err);
+}
+
+/* --- the rest --- */
+
+static void describe(struct kms_keystore *base, struct kms_token_info *ret_info)
+{
+    pkcs11_connection_describe(keystore_of(base)->connection, ret_info);
+}
+
+static void reload(struct kms_keystore *base)
+{
+    pkcs11_connection_reload(keystore_of(base)->connection);
+}
+
+static void close_keystore(struct kms_keystore *base)
+{
+    struct pkcs11_keystore *keystore = keystore_of(base);
+    pkcs11_connection_close(keystore->connection);
+    pkcs11_kek_list_done(&keystore->cache.list);
+    (void)pthread_mutex_destroy(&keystore->cache.mutex);
+    free(keystore);
+}
+
+static const struct kms_keystore_ops ops = {
+    .inventory = inventory,
+    .canary = canary,
+    .wrap = wrap,
+    .unwrap = unwrap,
+    .generate = generate,
+    .destroy = destroy,
+    .describe = describe,
+    .reload = reload,
+    .close = close_keystore,
+};
+
+enum kms_code pkcs11_keystore_open_at(const struct pkcs11_keystore_options *options,
+                                      const struct pkcs11_seam *seam,
+                                      struct kms_keystore **ret_keystore, struct kms_error *err)
+{
+    struct pkcs11_keystore *keystore = calloc(1, sizeof(*keystore));
+    if (keystore == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory for a keystore");
+    enum kms_code rc = pkcs11_connection_open(options, seam, &keystore->connection, err);
+    if (rc != KMS_OK) {
+        free(keystore);
+        return rc;
+    }
+    keystore->base.ops = &ops;
+    (void)pthread_mutex_init(&keystore->cache.mutex, NULL);
+    *ret_keystore = &keystore->base;
+    return KMS_OK;
+}
+
+enum kms_code pkcs11_keystore_open(const struct pkcs11_keystore_options *options,
+                                   struct kms_keystore **ret_keystore, struct kms_error *err)
+{
+    return pkcs11_keystore_open_at(options, NULL, ret_keystore, err);
+}

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "module.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "module_state.h"
+
+/* --- bookkeeping; the mutex is held --- */
+
+static void count_call(const char *call)
+{
+    for (size_t i = 0; i < NAMES; i++) {
+        if (the->calls[i].call == NULL)
+            the->calls[i].call = call;
+        if (strcmp(the->calls[i].call, call) == 0) {
+            the->calls[i].count++;
+            return;
+        }
+    }
+    assert(false && "more calls than NAMES");
+}
+
+static CK_RV consult_rules(const char *call)
+{
+    for (size_t i = 0; i < RULES; i++) {
+        struct rule *rule = &the->rules[i];
+        if (rule->call == NULL || strcmp(rule->call, call) != 0)
+            continue;
+        if (rule->skip > 0) {
+            rule->skip--;
+            continue;
+        }
+        if (!rule->always)
+            rule->call = NULL;
+        return rule->rv;
+    }
+    return CKR_OK;
+}
+
+static void stop_if_held(const char *call)
+{
+    if (the->hold == NULL || strcmp(the->hold, call) != 0)
+        return;
+    the->hold = NULL;
+    the->held = true;
+    pthread_cond_broadcast(&the->changed);
+    while (the->held)
+        pthread_cond_wait(&the->changed, &the->mutex);
+}
+
+static CK_RV begin(const char *call)
+{
+    pthread_mutex_lock(&the->mutex);
+    count_call(call);
+    stop_if_held(call);
+    CK_RV rv = consult_rules(call);
+    if (rv == CKR_OK && !the->initialized && strcmp(call, "C_Initialize") != 0)
+        rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+    return rv;
+}
+
+static CK_RV end(CK_RV rv)
+{
+    pthread_mutex_unlock(&the->mutex);
+    return rv;
+}
+
+#define BEGIN(call)                                                                                \
+    do {                                                                                           \
+        CK_RV begin_rv = begin(call);                                                              \
+        if (begin_rv != CKR_OK)                                                                    \
+            return end(begin_rv);                                                                  \
+    } while (0)
+
+#define BEGIN_IN_SESSION(call, session)                                                            \
+    do {                                                                                           \
+        BEGIN(call);                                                                               \
+        if (!is_session(session))                                                                  \
+            return end(CKR_SESSION_HANDLE_INVALID);                                                \
+    } while (0)
+
+static bool is_session(CK_SESSION_HANDLE session)
+{
+    return session > 0 && session < SESSIONS && the->sessions[session];
+}
+
+static bool is_hidden(const struct object *object)
+{
+    return object->session == 0 && !the->logged_in;
+}
+
+static struct object *object_at(CK_OBJECT_HANDLE handle)
+{
+    CK_ULONG place = handle - the->handle_base - 1;
+    if (handle <= the->handle_base || place >= OBJECTS || !the->objects[place].used ||
+        is_hidden(&the->objects[place]))
+        return NULL;
+    return &the->objects[place];
+}
+
+static const CK_ATTRIBUTE *in_template(const CK_ATTRIBUTE *template, CK_ULONG count,
+                                       CK_ATTRIBUTE_TYPE type)
+{
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (template[i].type == type)
+            return &template[i];
+    }
+    return NULL;
+}
+
+static bool template_flag(const CK_ATTRIBUTE *template, CK_ULONG count, CK_ATTRIBUTE_TYPE type)
+{
+    const CK_ATTRIBUTE *item = in_template(template, count, type);
+    return item != NULL && *(const CK_BBOOL *)item->pValue != 0;
+}
+
+static struct object *object_of_template(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *template,
+                                         CK_ULONG count, CK_OBJECT_HANDLE *ret_handle)
+{
+    size_t place = 0;
+    bool on_token = template_flag(template, count, CKA_TOKEN);
+    struct object *object = fake_new_object(on_token ? 0 : session, &place);
+    for (CK_ULONG i = 0; i < count; i++)
+        fake_set_attribute(object, template[i].type, template[i].pValue, template[i].ulValueLen);
+    *ret_handle = the->handle_base + place + 1;
+    return object;
+}
+
+/* --- RFC 3394 by OpenSSL --- */
+
+static bool cipher(bool encrypt, const struct attribute *key, const uint8_t *in, CK_ULONG in_len,
+                   uint8_t *out, CK_ULONG *ret_len)
+{
+    if (key == NULL || key->len != 32)
+        return false;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    assert(ctx != NULL);
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    int len = 0;
+    bool ok = EVP_CipherInit_ex(ctx, EVP_aes_256_wrap(), NULL, key->data, NULL, encrypt) == 1 &&
+              EVP_CipherUpdate(ctx, out, &len, in, (int)in_len) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    *ret_len = ok ? (CK_ULONG)len : 0;
+    return ok;
+}
+
+/* --- Cryptoki --- */
+
+static CK_RV fake_initialize(void *args)
+{
+    const CK_C_INITIALIZE_ARGS *given = args;
+    BEGIN("C_Initialize");
+    if (given == NULL || given->flags != CKF_OS_LOCKING_OK || given->pReserved != NULL)
+        return end(CKR_ARGUMENTS_BAD);
+    if (the->initialized)
+        return end(CKR_CRYPTOKI_ALREADY_INITIALIZED);
+    the->initialized = true;
+    the->handle_base += HANDLE_STEP;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_finalize(void *reserved)
+{
+    BEGIN("C_Finalize");
+    if (reserved != NULL)
+        return end(CKR_ARGUMENTS_BAD);
+    for (CK_SESSION_HANDLE i = 1; i < SESSIONS; i++)
+        fake_drop_session(i);
+    the->initialized = false;
+    the->logged_in = false;
+    return end(CKR_OK);
+}
+
+static void pad(unsigned char *ret_text, size_t size, const char *text)
+{
+    memset(ret_text, ' ', size);
+    memcpy(ret_text, text, strlen(text));
+}
+
+static CK_RV fake_get_info(CK_INFO *info)
+{
+    BEGIN("C_GetInfo");
+    memset(info, 0, sizeof(*info));
+    pad(info->manufacturerID, sizeof(info->manufacturerID), "hsm-kms tests");
+    pad(info->libraryDescription, sizeof(info->libraryDescription), "fake module");
+    info->libraryVersion.major = 2;
+    info->libraryVersion.minor = 7;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_get_slot_list(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
+{
+    BEGIN("C_GetSlotList");
+    (void)present;
+    CK_ULONG room = *count;
+    *count = the->behaviour.tokens;
+    if (slots == NULL)
+        return end(CKR_OK);
+    if (room < the->behaviour.tokens)
+        return end(CKR_BUFFER_TOO_SMALL);
+    for (unsigned i = 0; i < the->behaviour.tokens; i++)
+        slots[i] = FIRST_SLOT + i;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    BEGIN("C_GetTokenInfo");
+    if (slot < FIRST_SLOT || slot >= FIRST_SLOT + the->behaviour.tokens)
+        return end(CKR_SLOT_ID_INVALID);
+    memset(info, 0, sizeof(*info));
+    pad(info->label, sizeof(info->label), FAKE_TOKEN);
+    pad(info->serialNumber, sizeof(info->serialNumber), slot == FIRST_SLOT ? "0001" : "0002");
+    pad(info->model, sizeof(info->model), "fake");
+    pad(info->manufacturerID, sizeof(info->manufacturerID), "hsm-kms\ntests");
+    info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED |
+                  the->behaviour.token_flags;
+    info->firmwareVersion.major = 1;
+    info->firmwareVersion.minor = 3;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
+                               CK_SESSION_HANDLE *ret_session)
+{
+    BEGIN("C_OpenSession");
+    (void)application;
+    (void)notify;
+    if (slot < FIRST_SLOT || slot >= FIRST_SLOT + the->behaviour.tokens)
+        return end(CKR_TOKEN_NOT_PRESENT);
+    if (flags != (CKF_SERIAL_SESSION | CKF_RW_SESSION))
+        return end(CKR_ARGUMENTS_BAD);
+    unsigned open = 0;
+    for (CK_SESSION_HANDLE i = 1; i < SESSIONS; i++)
+        open += the->sessions[i];
+    if (the->behaviour.session_limit != 0 && open >= the->behaviour.session_limit)
+        return end(CKR_SESSION_COUNT);
+    for (CK_SESSION_HANDLE i = 1; i < SESSIONS; i++) {
+        if (the->sessions[i])
+            continue;
+        the->sessions[i] = true;
+        *ret_session = i;
+        return end(CKR_OK);
+    }
+    return end(CKR_SESSION_COUNT);
+}
+
+static CK_RV fake_close_session(CK_SESSION_HANDLE session)
+{
+    BEGIN_IN_SESSION("C_CloseSession", session);
+    fake_drop_session(session);
+    return end(CKR_OK);
+}
+
+static CK_RV fake_get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
+{
+    BEGIN_IN_SESSION("C_GetSessionInfo", session);
+    memset(info, 0, sizeof(*info));
+    info->slotID = FIRST_SLOT;
+    info->state = the->logged_in ? CKS_RW_USER_FUNCTIONS : CKS_RW_PUBLIC_SESSION;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin,
+                        CK_ULONG pin_len)
+{
+    BEGIN_IN_SESSION("C_Login", session);
+    if (user != CKU_USER)
+        return end(CKR_USER_TYPE_INVALID);
+    if (the->logged_in)
+        return end(CKR_USER_ALREADY_LOGGED_IN);
+    if (pin_len != strlen(the->behaviour.pin) || memcmp(pin, the->behaviour.pin, pin_len) != 0)
+        return end(CKR_PIN_INCORRECT);
+    the->logged_in = true;
+    return end(CKR_OK);
+}
+
+static bool matches_search(struct object *object)
+{
+    for (CK_ULONG i = 0; i < the->search_count; i++) {
+        const CK_ATTRIBUTE *wanted = &the->search[i];
+        const struct attribute *has = fake_attribute_of(object, wanted->type);
+        if (has == NULL || has->len != wanted->ulValueLen ||
+            (has->len > 0 && memcmp(has->data, wanted->pValue, has->len) != 0))
+            return false;
+    }
+    return true;
+}
+
+static CK_RV fake_find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    BEGIN_IN_SESSION("C_FindObjectsInit", session);
+    if (the->search != NULL)
+        return end(CKR_OPERATION_ACTIVE);
+    the->search = calloc(count + 1, sizeof(*the->search));
+    assert(the->search != NULL);
+    for (CK_ULONG i = 0; i < count; i++) {
+        the->search[i] = template[i];
+        the->search[i].pValue = malloc(template[i].ulValueLen + 1);
+        assert(the->search[i].pValue != NULL);
+        if (template[i].ulValueLen > 0)
+            memcpy(the->search[i].pValue, template[i].pValue, template[i].ulValueLen);
+    }
+    the->search_count = count;
+    the->search_at = 0;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *handles, CK_ULONG max,
+                       CK_ULONG *ret_count)
+{
+    BEGIN_IN_SESSION("C_FindObjects", session);
+    *ret_count = 0;
+    for (; the->search_at < OBJECTS && *ret_count < max; the->search_at++) {
+        struct object *object = &the->objects[the->search_at];
+        if (object->used && !is_hidden(object) && matches_search(object))
+            handles[(*ret_count)++] = the->handle_base + the->search_at + 1;
+    }
+    return end(CKR_OK);
+}
+
+static CK_RV fake_find_final(CK_SESSION_HANDLE session)
+{
+    BEGIN_IN_SESSION("C_FindObjectsFinal", session);
+    fake_end_search();
+    return end(CKR_OK);
+}
+
+static CK_RV read_one(struct object *object, CK_ATTRIBUTE *item)
+{
+    const struct attribute *has = fake_attribute_of(object, item->type);
+    CK_ULONG room = item->ulValueLen;
+    item->ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    if (has == NULL)
+        return CKR_ATTRIBUTE_TYPE_INVALID;
+    if (item->type == CKA_VALUE &&
+        (fake_flag_of(object, CKA_SENSITIVE) || !fake_flag_of(object, CKA_EXTRACTABLE)))
+        return CKR_ATTRIBUTE_SENSITIVE;
+    CK_ULONG len = has->len;
+    if (item->type == CKA_VALUE)
+        len += (CK_ULONG)the->behaviour.value_len_error;
+    if (room < len)
+        return CKR_BUFFER_TOO_SMALL;
+    memcpy(item->pValue, has->data, len);
+    item->ulValueLen = len;
+    return CKR_OK;
+}
+
+static CK_RV fake_get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle,
+                                 CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    BEGIN_IN_SESSION("C_GetAttributeValue", session);
+    struct object *object = object_at(handle);
+    if (object == NULL)
+        return end(CKR_OBJECT_HANDLE_INVALID);
+    CK_RV rv = CKR_OK;
+    for (CK_ULONG i = 0; i < count; i++) {
+        CK_RV one = read_one(object, &template[i]);
+        rv = one != CKR_OK ? one : rv;
+    }
+    return end(rv);
+}
+
+static CK_RV fake_create(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count,
+                         CK_OBJECT_HANDLE *ret_handle)
+{
+    BEGIN_IN_SESSION("C_CreateObject", session);
+    if (!the->logged_in)
+        return end(CKR_USER_NOT_LOGGED_IN);
+    const CK_ATTRIBUTE *type = in_template(template, count, CKA_KEY_TYPE);
+    if (type == NULL)
+        return end(CKR_TEMPLATE_INCOMPLETE);
+    if (*(const CK_KEY_TYPE *)type->pValue == CKK_AES && the->behaviour.import_aes_rv != CKR_OK)
+        return end(the->behaviour.import_aes_rv);
+    (void)object_of_template(session, template, count, ret_handle);
+    return end(CKR_OK);
+}
+
+static CK_RV fake_destroy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle)
+{
+    BEGIN_IN_SESSION("C_DestroyObject", session);
+    struct object *object = object_at(handle);
+    if (object == NULL)
+        return end(CKR_OBJECT_HANDLE_INVALID);
+    object->used = false;
+    return end(CKR_OK);
+}
+
+static CK_RV fake_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                           CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_handle)
+{
+    BEGIN_IN_SESSION("C_GenerateKey", session);
+    if (mechanism->mechanism != CKM_AES_KEY_GEN)
+        return end(CKR_MECHANISM_INVALID);
+    struct object *object = object_of_template(session, template, count, ret_handle);
+    uint8_t key[32];
+    if (RAND_bytes(key, sizeof(key)) != 1)
+        return end(CKR_DEVICE_ERROR);
+    fake_set_attribute(object, CKA_VALUE, key, sizeof(key));
+    fake_set_flag(object, CKA_LOCAL, true);
+    fake_set_flag(object, CKA_ALWAYS_SENSITIVE, true);
+    fake_set_flag(object, CKA_NEVER_EXTRACTABLE, true);
+    return end(CKR_OK);
+}
+
+static CK_RV fake_wrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE kek,
+                       CK_OBJECT_HANDLE key, unsigned char *wrapped, CK_ULONG *wrapped_len)
+{
+    BEGIN_IN_SESSION("C_WrapKey", session);
+    struct object *with = object_at(kek);
+    struct object *what = object_at(key);
+    if (mechanism->mechanism != CKM_AES_KEY_WRAP || mechanism->ulParameterLen != 0)
+        return end(CKR_MECHANISM_INVALID);
+    if (with == NULL)
+        return end(CKR_WRAPPING_KEY_HANDLE_INVALID);
+    if (what == NULL)
+        return end(CKR_KEY_HANDLE_INVALID);
+    if (!fake_flag_of(with, CKA_WRAP))
+        return end(CKR_KEY_FUNCTION_NOT_PERMITTED);
+    const struct attribute *value = fake_attribute_of(what, CKA_VALUE);
+    if (value == NULL || *wrapped_len < value->len + 8)
+        return end(CKR_BUFFER_TOO_SMALL);
+    if (!cipher(true, fake_attribute_of(with, CKA_VALUE), value->data, value->len, wrapped,
+                wrapped_len))
+        return end(CKR_KEY_SIZE_RANGE);
+    if (the->behaviour.wraps_wrongly)
+        wrapped[0] ^= 1;
+    *wrapped_len += (CK_ULONG)the->behaviour.wrap_len_error;
+    return end(CKR_OK);
+}
+
+static CK_RV check_unwrap_template(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    bool told = in_template(template, count, CKA_VALUE_LEN) != NULL;
+    if (told)
+        return the->behaviour.value_len_rv;
+    return the->behaviour.demand_value_len ? CKR_TEMPLATE_INCOMPLETE : CKR_OK;
+}
+
+static CK_RV fake_unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE kek,
+                         unsigned char *wrapped, CK_ULONG wrapped_len, CK_ATTRIBUTE *template,
+                         CK_ULONG count, CK_OBJECT_HANDLE *ret_handle)
+{
+    BEGIN_IN_SESSION("C_UnwrapKey", session);
+    struct object *with = object_at(kek);
+    if (mechanism->mechanism != CKM_AES_KEY_WRAP || mechanism->ulParameterLen != 0)
+        return end(CKR_MECHANISM_INVALID);
+    if (with == NULL)
+        return end(CKR_UNWRAPPING_KEY_HANDLE_INVALID);
+    if (!fake_flag_of(with, CKA_UNWRAP))
+        return end(CKR_KEY_FUNCTION_NOT_PERMITTED);
+    CK_RV rv = check_unwrap_template(template, count);
+    if (rv != CKR_OK)
+        return end(rv);
+    uint8_t value[VALUE_MAX];
+    CK_ULONG len = 0;
+    if (!cipher(false, fake_attribute_of(with, CKA_VALUE), wrapped, wrapped_len, value, &len))
+        return end(the->behaviour.tamper_rv);
+    struct object *object = object_of_template(session, template, count, ret_handle);
+    fake_set_attribute(object, CKA_VALUE, value, len);
+    return end(CKR_OK);
+}
+
+void fake_module_fill(CK_FUNCTION_LIST *fn)
+{
+    *fn = (CK_FUNCTION_LIST){
+        .version = { 2, 40 },
+        .C_Initialize = fake_initialize,
+        .C_Finalize = fake_finalize,
+        .C_GetInfo = fake_get_info,
+        .C_GetSlotList = fake_get_slot_list,
+        .C_GetTokenInfo = fake_get_token_info,
+        .C_OpenSession = fake_open_session,
+        .C_CloseSession = fake_close_session,
+        .C_GetSessionInfo = fake_get_session_info,
+        .C_Login = fake_login,
+        .C_FindObjectsInit = fake_find_init,
+        .C_FindObjects = fake_find,
+        .C_FindObjectsFinal = fake_find_final,
+        .C_GetAttributeValue = fake_get_attributes,
+        .C_CreateObject = fake_create,
+        .C_DestroyObject = fake_destroy,
+        .C_GenerateKey = fake_generate,
+        .C_WrapKey = fake_wrap,
+        .C_UnwrapKey = fake_unwrap,
+    };
+}

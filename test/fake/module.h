@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Seam 2 without a library: one token in memory that wraps with OpenSSL's RFC 3394 and fails on
+ * request.  One at a time: Cryptoki functions have no context. */
+#ifndef FAKE_MODULE_H
+#define FAKE_MODULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cryptoki.h"
+
+#define FAKE_PIN "1234"
+#define FAKE_TOKEN "fake"
+#define FAKE_URI "pkcs11:token=fake"
+
+/* How the module behaves; set before or between calls. */
+struct fake_behaviour {
+    char pin[64];
+    CK_FLAGS token_flags;   /* added to the usual ones */
+    unsigned tokens;        /* 0..2 that are called FAKE_TOKEN */
+    unsigned session_limit; /* 0: none */
+    CK_RV tamper_rv;        /* what C_UnwrapKey says to a bad ciphertext */
+    CK_RV import_aes_rv;    /* CKR_OK: AES keys may be imported */
+    CK_RV value_len_rv;     /* what C_UnwrapKey says to CKA_VALUE_LEN in the template */
+    bool demand_value_len;  /* C_UnwrapKey wants it */
+    bool wraps_wrongly;     /* 8 right bytes too many, or other bytes: not RFC 3394 */
+    int wrap_len_error;     /* added to the length that C_WrapKey tells */
+    int value_len_error;    /* added to the length of CKA_VALUE */
+};
+
+struct fake_module;
+struct fake_module *fake_module_new(void);
+void fake_module_free(struct fake_module *m);
+CK_FUNCTION_LIST *fake_module_functions(struct fake_module *m);
+struct fake_behaviour *fake_module_behaviour(struct fake_module *m);
+
+/* The next call of @call, after @skip good ones, or every call (CKR_OK: none any more). */
+void fake_module_fail_next(struct fake_module *m, const char *call, CK_RV rv);
+void fake_module_fail_after(struct fake_module *m, const char *call, unsigned skip, CK_RV rv);
+void fake_module_fail_always(struct fake_module *m, const char *call, CK_RV rv);
+
+unsigned fake_module_calls(struct fake_module *m, const char *call);
+unsigned fake_module_all_calls(struct fake_module *m);
+unsigned fake_module_sessions(struct fake_module *m);
+unsigned fake_module_session_objects(struct fake_module *m);
+bool fake_module_is_initialized(struct fake_module *m);
+
+/* A KEK with the usual attributes; returns its place, not a handle. */
+size_t fake_module_add_kek(struct fake_module *m, const char *label, const uint8_t key[static 32]);
+void fake_module_set_bool(struct fake_module *m, size_t place, CK_ATTRIBUTE_TYPE type, bool value);
+void fake_module_set_bytes(struct fake_module *m, size_t place, CK_ATTRIBUTE_TYPE type,
+                           const void *data, size_t len);
+void fake_module_drop_attribute(struct fake_module *m, size_t place, CK_ATTRIBUTE_TYPE type);
+void fake_module_remove(struct fake_module *m, size_t place);
+
+/* All handles change. */
+void fake_module_renumber(struct fake_module *m);
+void fake_module_log_out(struct fake_module *m);
+/* All sessions die. */
+void fake_module_drop_sessions(struct fake_module *m);
+
+/* Stops the next call of @call inside the module until let go. */
+void fake_module_hold_next(struct fake_module *m, const char *call);
+void fake_module_wait_held(struct fake_module *m);
+void fake_module_let_go(struct fake_module *m);
+
+#endif

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+kms_unit_test(rv LIBRARIES kms_pkcs11)
+kms_unit_test(uri LIBRARIES kms_pkcs11)
+kms_unit_test(pin LIBRARIES kms_pkcs11)
+kms_unit_test(lock LIBRARIES kms_pkcs11)
+kms_unit_test(module LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(token LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(session LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(wrap SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(kek SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(pkcs11_keystore SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(pkcs11_recovery SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(softhsm SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module LABELS softhsm)
