@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "describe.h"
+
+#include <stdlib.h>
+
+#include "proto/node.pb-c.h"
+#include "wire.h"
+
+/* protobuf-c's strings have no const; packing only reads. A label may hold anything that somebody
+ * wrote to the token; a proto3 string must be UTF-8. */
+static char *text_field(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } same = { .in = kms_text_is_clean(kms_bytes_of(text)) ? text : "(unprintable)" };
+    return same.out;
+}
+
+static void describe_kek(const struct kms_ring_entry *entry, Hsmkms__Node__V1__Kek *ret)
+{
+    *ret = (Hsmkms__Node__V1__Kek)HSMKMS__NODE__V1__KEK__INIT;
+    ret->label = text_field(entry->kek.label);
+    ret->key_id = text_field(entry->key_id);
+    ret->generation = entry->generation;
+    ret->activation = entry->activation_utc_s;
+    ret->state = text_field(kms_kek_state_name(entry->state));
+    ret->reason = text_field(entry->reason);
+    if (entry->kek.fingerprinted)
+        ret->fingerprint = kms_wire_data((struct kms_bytes){
+            .data = entry->kek.fingerprint, .len = sizeof entry->kek.fingerprint });
+    ret->seen_since = entry->seen_since_utc_s;
+    ret->attributes = entry->kek.attributes;
+    ret->known = entry->kek.known;
+    ret->cka_id = kms_wire_data(
+        (struct kms_bytes){ .data = entry->kek.cka_id, .len = entry->kek.cka_id_len });
+    ret->value_len = (uint32_t)entry->kek.value_len;
+}
+
+static void describe_token(const struct kms_token_info *token, Hsmkms__Node__V1__Token *ret)
+{
+    *ret = (Hsmkms__Node__V1__Token)HSMKMS__NODE__V1__TOKEN__INIT;
+    ret->label = text_field(token->label);
+    ret->serial = text_field(token->serial);
+    ret->model = text_field(token->model);
+    ret->manufacturer = text_field(token->manufacturer);
+    ret->firmware = text_field(token->firmware);
+    ret->library = text_field(token->library);
+    ret->profile = text_field(token->profile);
+    ret->connected = token->connected;
+}
+
+static void describe_health(const struct kms_description *description,
+                            Hsmkms__Node__V1__Health *ret)
+{
+    const struct kms_error *health = &description->health;
+    *ret = (Hsmkms__Node__V1__Health)HSMKMS__NODE__V1__HEALTH__INIT;
+    ret->ok = health->code == KMS_OK;
+    ret->code = text_field(kms_code_name(health->code));
+    ret->message = text_field(ret->ok ? "" : health->msg);
+    ret->since = description->health_since_utc_s;
+}
+
+static void describe_node(const struct kms_description *description,
+                          Hsmkms__Node__V1__DescribeResponse *ret)
+{
+    ret->node = text_field(description->node);
+    ret->now = description->now_utc_ms;
+    ret->version = text_field(description->version);
+    ret->ring = text_field(description->ring);
+    ret->promoted = description->snapshot->promoted;
+    ret->key_id = text_field(description->snapshot->key_id);
+    ret->refresh = description->refresh_ms;
+    ret->canary = description->canary_ms;
+    ret->clock_skew = description->clock_skew_ms;
+    ret->listed = description->snapshot->listed_utc_s;
+}
+
+/* One block each for the KEKs' messages and the pointers to them. */
+struct kek_list {
+    Hsmkms__Node__V1__Kek *messages;
+    Hsmkms__Node__V1__Kek **pointers;
+};
+
+static void kek_list_done(struct kek_list *list)
+{
+    free(list->messages);
+    free((void *)list->pointers);
+}
+
+static enum kms_code kek_list_init(struct kek_list *list, const struct kms_snapshot *snapshot,
+                                   struct kms_error *err)
+{
+    list->messages = calloc(snapshot->count + 1, sizeof *list->messages);
+    list->pointers = calloc(snapshot->count + 1, sizeof(Hsmkms__Node__V1__Kek *));
+    if (list->messages == NULL || list->pointers == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory for %zu KEKs", snapshot->count);
+    for (size_t i = 0; i < snapshot->count; i++) {
+        describe_kek(&snapshot->entries[i], &list->messages[i]);
+        list->pointers[i] = &list->messages[i];
+    }
+    return KMS_OK;
+}
+
+enum kms_code kms_describe_pack(const struct kms_description *description,
+                                struct kms_secret *ret_reply, struct kms_error *err)
+{
+    KMS_CLEANUP(kek_list_done) struct kek_list keks = { 0 };
+    enum kms_code rc = kek_list_init(&keks, description->snapshot, err);
+    if (rc != KMS_OK)
+        return rc;
+    Hsmkms__Node__V1__Token token;
+    Hsmkms__Node__V1__Token *tokens[] = { &token };
+    describe_token(&description->token, &token);
+    Hsmkms__Node__V1__Health health;
+    describe_health(description, &health);
+
+    Hsmkms__Node__V1__DescribeResponse response = HSMKMS__NODE__V1__DESCRIBE_RESPONSE__INIT;
+    describe_node(description, &response);
+    response.n_keks = description->snapshot->count;
+    response.keks = keks.pointers;
+    response.n_tokens = 1;
+    response.tokens = tokens;
+    response.health = &health;
+    return kms_wire_pack(&response.base, ret_reply, err);
+}
