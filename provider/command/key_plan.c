@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "key_plan.h"
+
+#include <string.h>
+
+#include "keyid.h"
+#include "kms/clock.h"
+
+enum { MS_PER_S = 1000 };
+
+static int64_t seconds_up(int64_t ms)
+{
+    return (ms + MS_PER_S - 1) / MS_PER_S;
+}
+
+int64_t kms_key_lead_s(int64_t refresh_ms, int64_t clock_skew_ms)
+{
+    return seconds_up(2 * refresh_ms + clock_skew_ms);
+}
+
+static uint32_t highest_generation(const struct kms_key_plan_input *input)
+{
+    uint32_t highest = kms_state_highest(input->state);
+    for (size_t i = 0; i < input->snapshot->count; i++)
+        if (input->snapshot->entries[i].generation > highest)
+            highest = input->snapshot->entries[i].generation;
+    return highest;
+}
+
+/* An anomaly is never promoted: waiting for it would block every later key. */
+static bool is_usable(const struct kms_ring_entry *entry)
+{
+    return entry->state == KMS_KEK_ACTIVE || entry->state == KMS_KEK_PREACTIVE ||
+           entry->state == KMS_KEK_PENDING || entry->state == KMS_KEK_DECRYPT_ONLY;
+}
+
+/* Without a memory of promotions, a key counts as promoted once every node had the time to. */
+static bool is_pending(const struct kms_key_plan_input *input, const struct kms_ring_entry *entry)
+{
+    if (!is_usable(entry))
+        return false;
+    if (input->state_known)
+        return entry->generation > input->state->promoted;
+    return input->now_utc_s <
+           entry->activation_utc_s + kms_key_lead_s(input->refresh_ms, input->clock_skew_ms);
+}
+
+static const struct kms_ring_entry *find_pending(const struct kms_key_plan_input *input)
+{
+    const struct kms_ring_entry *pending = NULL;
+    for (size_t i = 0; i < input->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &input->snapshot->entries[i];
+        if (is_pending(input, entry) &&
+            (pending == NULL || entry->generation > pending->generation))
+            pending = entry;
+    }
+    return pending;
+}
+
+static bool read_activation(const struct kms_key_plan_input *input, int64_t fallback_utc_s,
+                            int64_t *ret_utc_s)
+{
+    int64_t ms = 0;
+    if (input->activate == NULL)
+        *ret_utc_s = fallback_utc_s;
+    else if (strcmp(input->activate, "now") == 0)
+        *ret_utc_s = input->now_utc_s;
+    else if (input->activate[0] != '+')
+        return kms_rfc3339_parse(input->activate, ret_utc_s);
+    else if (kms_duration_parse(input->activate + 1, &ms))
+        return !__builtin_add_overflow(input->now_utc_s, seconds_up(ms), ret_utc_s);
+    else
+        return false;
+    return true;
+}
+
+/* The year 9999 is where stamps end. */
+static bool fits_a_label(int64_t utc_s)
+{
+    const int64_t last_utc_s = INT64_C(253402300799);
+    return utc_s > 0 && utc_s <= last_utc_s;
+}
+
+enum kms_code kms_key_plan(const struct kms_key_plan_input *input, struct kms_key_plan *ret_plan,
+                           struct kms_error *err)
+{
+    uint32_t highest = highest_generation(input);
+    int64_t earliest_utc_s = input->now_utc_s;
+    if (highest > 0) /* nobody uses the first key before it is there */
+        earliest_utc_s += kms_key_lead_s(input->refresh_ms, input->clock_skew_ms);
+    int64_t activation_utc_s = 0;
+    if (!read_activation(input, earliest_utc_s, &activation_utc_s) ||
+        !fits_a_label(activation_utc_s))
+        return kms_fail(err, KMS_E_INVALID,
+                        "--activate is now, +DURATION (+1h) or a UTC time (2026-12-01T12:00:00Z)");
+
+    struct kms_key_plan plan = { .kind = KMS_KEY_CREATE, .earliest_utc_s = earliest_utc_s };
+    plan.pending = find_pending(input);
+    if (plan.pending != NULL) {
+        plan.kind = KMS_KEY_IS_PENDING;
+        plan.generation = plan.pending->generation;
+        plan.activation_utc_s = plan.pending->activation_utc_s;
+        memcpy(plan.label, plan.pending->kek.label, sizeof(plan.label));
+        *ret_plan = plan;
+        return KMS_OK;
+    }
+    if (highest >= KMS_GENERATION_MAX)
+        return kms_fail(err, KMS_E_INVALID, "generation %u is the last that there can be",
+                        (unsigned)KMS_GENERATION_MAX);
+    plan.generation = highest + 1;
+    plan.activation_utc_s = activation_utc_s;
+    if (highest > 0 && activation_utc_s < earliest_utc_s && !input->force)
+        plan.kind = KMS_KEY_TOO_EARLY;
+    kms_label_format(input->ring, plan.generation, activation_utc_s, plan.label);
+    *ret_plan = plan;
+    return KMS_OK;
+}
+
+static int compare_ids(const struct kms_kek_info *a, const struct kms_kek_info *b)
+{
+    size_t len = a->cka_id_len < b->cka_id_len ? a->cka_id_len : b->cka_id_len;
+    int order = memcmp(a->cka_id, b->cka_id, len);
+    return order != 0 ? order : (a->cka_id_len > len) - (b->cka_id_len > len);
+}
+
+const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inventory *inventory,
+                                         const struct kms_kek_info *own)
+{
+    uint32_t own_generation = 0, generation = 0;
+    int64_t activation_utc_s = 0;
+    if (!kms_label_parse(ring, own->label, &own_generation, &activation_utc_s))
+        return NULL;
+    const struct kms_kek_info *rival = NULL;
+    for (size_t i = 0; i < inventory->count; i++) {
+        const struct kms_kek_info *kek = &inventory->keks[i];
+        if (!kms_label_parse(ring, kek->label, &generation, &activation_utc_s) ||
+            generation != own_generation)
+            continue;
+        if (compare_ids(kek, own) != 0 && (rival == NULL || compare_ids(kek, rival) < 0))
+            rival = kek;
+    }
+    return rival;
+}
+
+bool kms_key_is_contended(const char *ring, const struct kms_inventory *inventory)
+{
+    uint32_t highest = 0, generation = 0;
+    int64_t activation_utc_s = 0;
+    size_t holders = 0;
+    for (size_t i = 0; i < inventory->count; i++) {
+        if (!kms_label_parse(ring, inventory->keks[i].label, &generation, &activation_utc_s) ||
+            generation < highest)
+            continue;
+        holders = generation == highest ? holders + 1 : 1;
+        highest = generation;
+    }
+    return holders > 1;
+}
+
+bool kms_key_yields_to(const struct kms_kek_info *own, const struct kms_kek_info *rival)
+{
+    return compare_ids(own, rival) > 0;
+}

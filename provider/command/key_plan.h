@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `key create` decides, apart from what it does: pure functions. */
+#ifndef KMS_KEY_PLAN_H
+#define KMS_KEY_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kms/error.h"
+#include "kms/keystore.h"
+#include "ring.h"
+
+struct kms_key_plan_input {
+    const char *ring;
+    const struct kms_snapshot *snapshot; /* the token as this node judges it */
+    const struct kms_state *state;       /* what ring.json says */
+    bool state_known;                    /* false: @state is empty, there is no ring.json to read */
+    const char *activate; /* "now", "+1h", "2026-12-01T12:00:00Z"; NULL: the default */
+    bool force;           /* an activation before the lead is up is meant */
+    int64_t now_utc_s;
+    int64_t refresh_ms, clock_skew_ms;
+};
+
+enum kms_key_plan_kind {
+    KMS_KEY_CREATE,
+    KMS_KEY_IS_PENDING, /* an earlier one waits for its promotion: nothing to do */
+    KMS_KEY_TOO_EARLY,  /* some nodes may not know the key when others use it; --force overrides */
+};
+
+struct kms_key_plan {
+    enum kms_key_plan_kind kind;
+    uint32_t generation;
+    int64_t activation_utc_s;
+    int64_t earliest_utc_s; /* what needs no --force */
+    char label[KMS_LABEL_MAX + 1];
+    const struct kms_ring_entry *pending; /* of KMS_KEY_IS_PENDING; borrowed from the snapshot */
+};
+
+/* KMS_E_INVALID: @activate can't be read, or no generation is left. */
+KMS_MUST_CHECK enum kms_code kms_key_plan(const struct kms_key_plan_input *input,
+                                          struct kms_key_plan *ret_plan, struct kms_error *err);
+
+/* How long before its activation a key must exist, so that every node sees it in two refreshes. */
+int64_t kms_key_lead_s(int64_t refresh_ms, int64_t clock_skew_ms);
+
+/* The key of @inventory that has @own's generation and isn't @own, the one with the smallest CKA_ID
+ * if there are several; NULL if @own is alone. */
+const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inventory *inventory,
+                                         const struct kms_kek_info *own);
+
+/* True if several keys have the highest generation: another command may be about to destroy one. */
+bool kms_key_is_contended(const char *ring, const struct kms_inventory *inventory);
+
+/* Of two keys with one generation that were made at the same time, the smaller CKA_ID stays. */
+bool kms_key_yields_to(const struct kms_kek_info *own, const struct kms_kek_info *rival);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two `key create` at once, on two hosts: one key stays with the generation, or at worst none. */
+#ifndef KMS_KEY_SETTLE_H
+#define KMS_KEY_SETTLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kms/error.h"
+#include "kms/keystore.h"
+
+enum { KMS_KEY_PATIENCE_MS = 2000 }; /* how long another command may take to act */
+
+/* Lists the ring's keys, again for at most @patience_ms while several have the highest generation;
+ * duplicates that stay are listed as what they are. */
+KMS_MUST_CHECK enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring,
+                                                  int64_t patience_ms,
+                                                  struct kms_inventory *ret_inventory,
+                                                  struct kms_error *err);
+
+/* After @kek was generated: if another key has its generation, the larger CKA_ID destroys itself
+ * and the smaller waits for that.  If the rival is still there after @patience_ms, its command had
+ * looked before @kek was made and won't act any more: then @kek goes all the same.
+ * KMS_OK: *kek stands on the token, and is the rival if *ret_yielded.  Else the text says what is
+ * there now. */
+KMS_MUST_CHECK enum kms_code kms_key_settle(struct kms_keystore *ks, const char *ring,
+                                            int64_t patience_ms, struct kms_kek_info *kek,
+                                            bool *ret_yielded, struct kms_error *err);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the `key` commands share: configuration, PIN, the service's account, token and state. */
+#ifndef KMS_KEYRING_H
+#define KMS_KEYRING_H
+
+#include <argp.h>
+#include <stdbool.h>
+
+#include "config.h"
+#include "kms/error.h"
+#include "kms/keystore.h"
+#include "kms/secret.h"
+#include "ring.h"
+#include "state.h"
+
+/* The options of all `key` commands; an argp child whose input is a kms_keyring_options. */
+struct kms_keyring_options {
+    const char *config_path;
+    const char *pin_file; /* NULL: the configuration's */
+    bool ask_pin;
+    bool json;
+};
+extern const struct argp kms_keyring_argp;
+
+struct kms_keyring {
+    struct kms_config config;
+    struct kms_secret pin;
+    struct kms_keystore *keystore;
+    struct kms_state state;
+    bool state_known;        /* ring.json was read; else @state is empty */
+    struct kms_pin *trusted; /* the configuration's pins */
+};
+
+/* Loads the configuration, gets the PIN, becomes the owner of state_dir if root isn't that, reads
+ * ring.json and opens the token without connecting.  Notes go to stderr.  Call before threads;
+ * afterwards kms_keyring_done(), also after a failure. */
+KMS_MUST_CHECK enum kms_code kms_keyring_init(struct kms_keyring *keyring,
+                                              const struct kms_keyring_options *options,
+                                              struct kms_error *err);
+void kms_keyring_done(struct kms_keyring *keyring);
+
+/* CLOCK_MONOTONIC: how long a call on the token may take from now. */
+int64_t kms_keyring_deadline(void);
+
+/* Lists the ring's KEKs, connecting first. */
+KMS_MUST_CHECK enum kms_code kms_keyring_list(struct kms_keyring *keyring,
+                                              struct kms_inventory *ret_inventory,
+                                              struct kms_error *err);
+
+/* Judges @inventory as this node would at @now_utc_s. */
+KMS_MUST_CHECK enum kms_code kms_keyring_judge(const struct kms_keyring *keyring,
+                                               const struct kms_inventory *inventory,
+                                               int64_t now_utc_s,
+                                               struct kms_snapshot **ret_snapshot,
+                                               struct kms_error *err);
+
+#endif

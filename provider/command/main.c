@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <argp.h>
+
+#include "command.h"
+
+const char *argp_program_version = "hsm-kms " KMS_VERSION;
+
+static const struct kms_command commands[] = {
+    { "serve", kms_command_serve, "serve kube-apiserver on a Unix socket" },
+    { "key", kms_command_key, "create and list KEKs on the token" },
+    { "probe", kms_command_probe, "try Status, Encrypt and Decrypt on a running plugin" },
+    { "status", kms_command_status, "what a running plugin says of itself" },
+    { "config", kms_command_config, "check the configuration; print its reference" },
+    { NULL, NULL, NULL },
+};
+
+int main(int argc, char **argv)
+{
+    static char name[] = "hsm-kms";
+    if (argc > 0)
+        argv[0] = name;
+    return kms_command_dispatch(commands, argc, argv);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugin.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "keystore.h"
+#include "kms/log.h"
+#include "refresher.h"
+#include "ring.h"
+#include "rpc.h"
+#include "server.h"
+#include "service.h"
+#include "socket.h"
+#include "state.h"
+
+struct kms_plugin {
+    char node[HOST_NAME_MAX + 1];
+    struct kms_socket *socket;
+    struct kms_state_dir *state_dir;
+    struct kms_keystore *keystore;
+    struct kms_ring *ring;
+    struct kms_refresher *refresher;
+    struct kms_service *service;
+    struct kms_server *server;
+};
+
+/* For a plugin that never served a call, and for one whose server has stopped. */
+static void close_parts(struct kms_plugin *plugin)
+{
+    if (plugin == NULL)
+        return;
+    kms_socket_stop(plugin->socket);
+    kms_service_close(plugin->service);
+    kms_refresher_close(plugin->refresher);
+    kms_ring_close(plugin->ring);
+    kms_keystore_close(plugin->keystore);
+    kms_state_dir_close(plugin->state_dir);
+    kms_socket_close(plugin->socket);
+    free(plugin);
+}
+KMS_DEFINE_CLOSE_PTR(struct kms_plugin *, close_parts)
+
+static enum kms_code open_socket(struct kms_plugin *plugin, const struct kms_config *config,
+                                 struct kms_error *err)
+{
+    struct kms_socket_options options = {
+        .path = config->socket.path,
+        .mode = config->socket.mode,
+        .group = config->socket.group,
+        .allow_uids = config->socket.allow_uids,
+        .allow_uid_count = config->socket.allow_uid_count,
+    };
+    return kms_socket_open(&options, &plugin->socket, err);
+}
+
+static enum kms_code open_ring(struct kms_plugin *plugin, const struct kms_config *config,
+                               struct kms_error *err)
+{
+    enum kms_code rc = kms_state_dir_open(config->state_dir, config->ring, &plugin->state_dir, err);
+    if (rc != KMS_OK)
+        return rc;
+    KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
+    bool is_new;
+    rc = kms_state_read(config->state_dir, config->ring, &state, &is_new, err);
+    if (rc != KMS_OK)
+        return rc;
+
+    struct kms_pin *trusted;
+    rc = kms_config_trusted_pins(config, &trusted, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct kms_ring_options options = {
+        .name = config->ring,
+        .trusted = trusted,
+        .trusted_count = config->pin_count,
+    };
+    rc = kms_ring_open(&options, &state, is_new, &plugin->ring, err);
+    free(trusted);
+    return rc;
+}
+
+static enum kms_code open_keystore(struct kms_plugin *plugin, const struct kms_config *config,
+                                   struct kms_error *err)
+{
+    const struct kms_config_token *token = &config->tokens[0];
+    struct pkcs11_keystore_options options = {
+        .module = token->module,
+        .uri = token->uri,
+        .pin_file = token->pin_file,
+        .user = token->user,
+        .sessions = token->sessions,
+    };
+    return pkcs11_keystore_open(&options, &plugin->keystore, err);
+}
+
+static enum kms_code open_service(struct kms_plugin *plugin, const struct kms_config *config,
+                                  struct kms_error *err)
+{
+    struct kms_refresher_options refresher = {
+        .ring = config->ring,
+        .keystore = plugin->keystore,
+        .keks = plugin->ring,
+        .state_dir = plugin->state_dir,
+        .refresh_ms = config->refresh_ms,
+        .canary_ms = config->canary_ms,
+    };
+    enum kms_code rc = kms_refresher_open(&refresher, &plugin->refresher, err);
+    if (rc != KMS_OK)
+        return rc;
+    gethostname(plugin->node, sizeof plugin->node - 1);
+    struct kms_service_options service = {
+        .ring = config->ring,
+        .version = KMS_VERSION,
+        .node = plugin->node,
+        .keystore = plugin->keystore,
+        .keks = plugin->ring,
+        .refresher = plugin->refresher,
+        .refresh_ms = config->refresh_ms,
+        .canary_ms = config->canary_ms,
+        .clock_skew_ms = config->clock_skew_ms,
+    };
+    return kms_service_open(&service, &plugin->service, err);
+}
+
+/* Threads start here: the server's, the refresher's, and last the one that accepts. */
+static enum kms_code start(struct kms_plugin *plugin, const struct kms_config *config,
+                           struct kms_error *err)
+{
+    struct kms_server_options options = {
+        .service = plugin->service,
+        .methods = kms_rpc_methods,
+        .workers = config->tokens[0].sessions,
+    };
+    enum kms_code rc = kms_server_open(&options, &plugin->server, err);
+    if (rc == KMS_OK)
+        rc = kms_refresher_start(plugin->refresher, err);
+    if (rc == KMS_OK)
+        rc = kms_socket_serve(plugin->socket, plugin->server, err);
+    if (rc != KMS_OK && plugin->server != NULL)
+        kms_server_stop(plugin->server, 0);
+    return rc;
+}
+
+enum kms_code kms_plugin_open(const struct kms_config *config, struct kms_plugin **ret_plugin,
+                              struct kms_error *err)
+{
+    KMS_CLEANUP(close_parts_ptr) struct kms_plugin *plugin = calloc(1, sizeof *plugin);
+    if (plugin == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    enum kms_code rc = open_socket(plugin, config, err);
+    if (rc == KMS_OK)
+        rc = open_ring(plugin, config, err);
+    if (rc == KMS_OK)
+        rc = open_keystore(plugin, config, err);
+    if (rc == KMS_OK)
+        rc = open_service(plugin, config, err);
+    if (rc == KMS_OK)
+        rc = start(plugin, config, err);
+    if (rc != KMS_OK)
+        return rc;
+    kms_log(KMS_LOG_INFO, "serving", KMS_F_TEXT("version", KMS_VERSION),
+            KMS_F_TEXT("ring", config->ring), KMS_F_TEXT("socket", config->socket.path));
+    *ret_plugin = plugin;
+    plugin = NULL;
+    return KMS_OK;
+}
+
+enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err)
+{
+    return kms_service_health(plugin->service, err);
+}
+
+void kms_plugin_reload(struct kms_plugin *plugin)
+{
+    kms_keystore_reload(plugin->keystore);
+    kms_refresher_kick(plugin->refresher);
+}
+
+bool kms_plugin_close(struct kms_plugin *plugin, int64_t grace_ms)
+{
+    kms_socket_stop(plugin->socket);
+    if (!kms_server_stop(plugin->server, grace_ms))
+        return false;
+    close_parts(plugin);
+    return true;
+}

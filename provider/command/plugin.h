@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All parts of a serving plugin put together and taken apart in the right order. */
+#ifndef KMS_PLUGIN_H
+#define KMS_PLUGIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "kms/error.h"
+
+struct kms_plugin;
+
+/* Listens and starts all threads; the token may be away.  Call with signals blocked and before any
+ * thread.  Fails only for what waiting can't cure: an occupied socket, a damaged or foreign state
+ * file, a configuration that contradicts itself. */
+KMS_MUST_CHECK enum kms_code kms_plugin_open(const struct kms_config *config,
+                                             struct kms_plugin **ret_plugin, struct kms_error *err);
+
+/* What Status would say now, without a promotion step.  Never blocks. */
+KMS_MUST_CHECK enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err);
+
+/* SIGHUP: a refused PIN may be tried again; the token is listed anew. */
+void kms_plugin_reload(struct kms_plugin *plugin);
+
+/* Stops accepting, drains calls in flight for @grace_ms, leaves the token (C_Finalize), frees.
+ * False: a call is stuck in the module; nothing was freed, the process must _exit. */
+bool kms_plugin_close(struct kms_plugin *plugin, int64_t grace_ms);
+
+#endif

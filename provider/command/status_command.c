@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "command.h"
+#include "json.h"
+#include "kek_view.h"
+#include "kms/clock.h"
+#include "text.h"
+
+enum { TIMEOUT_MS = 5000 };
+
+struct options {
+    const char *socket;
+    const char *config;
+    bool json;
+};
+
+enum { SOCKET = 256 };
+static const struct argp_option argp_options[] = {
+    { "socket", SOCKET, "PATH", 0, "the plugin's socket (default: as configured)", 0 },
+    { "config", 'c', "FILE", 0, "take the socket from this configuration", 0 },
+    { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
+    { 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case SOCKET:
+        options->socket = arg;
+        return 0;
+    case 'c':
+        options->config = arg;
+        return 0;
+    case 'o':
+        options->json = kms_command_output_is_json(state, arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (options->socket != NULL && options->config != NULL)
+            argp_error(state, "--socket or --config, not both");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static struct kms_kek_view view_of(const Hsmkms__Node__V1__Kek *kek)
+{
+    return (struct kms_kek_view){
+        .label = kek->label,
+        .key_id = kek->key_id,
+        .state = kek->state,
+        .reason = kek->reason,
+        .generation = kek->generation,
+        .activation_utc_s = kek->activation,
+        .fingerprint = { kek->fingerprint.data, kek->fingerprint.len },
+        .attributes = kek->attributes & kek->known,
+    };
+}
+
+/* The health's code as the plugin names it; unknown names count as internal. */
+static enum kms_code health_code(const Hsmkms__Node__V1__Health *health)
+{
+    for (int code = KMS_OK; code < KMS_CODE_COUNT; code++)
+        if (strcmp(kms_code_name((enum kms_code)code), health->code) == 0)
+            return (enum kms_code)code;
+    return KMS_E_INTERNAL;
+}
+
+static json_t *health_json(const Hsmkms__Node__V1__Health *health)
+{
+    json_t *object = json_object();
+    kms_json_set(object, "ok", json_boolean(health->ok));
+    kms_json_set(object, "code", kms_json_text(health->code));
+    kms_json_set(object, "message", kms_json_text(health->message));
+    kms_json_set(object, "since", kms_json_time(health->since));
+    return object;
+}
+
+static json_t *tokens_json(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < description->n_tokens; i++) {
+        const Hsmkms__Node__V1__Token *token = description->tokens[i];
+        json_t *object = json_object();
+        kms_json_set(object, "label", kms_json_text(token->label));
+        kms_json_set(object, "serial", kms_json_text(token->serial));
+        kms_json_set(object, "model", kms_json_text(token->model));
+        kms_json_set(object, "manufacturer", kms_json_text(token->manufacturer));
+        kms_json_set(object, "firmware", kms_json_text(token->firmware));
+        kms_json_set(object, "library", kms_json_text(token->library));
+        kms_json_set(object, "profile", kms_json_text(token->profile));
+        kms_json_set(object, "connected", json_boolean(token->connected));
+        kms_json_append(array, object);
+    }
+    return array;
+}
+
+static void print_json(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    json_t *object = kms_json_open("status");
+    json_t *keks = json_array();
+    for (size_t i = 0; i < description->n_keks; i++) {
+        struct kms_kek_view view = view_of(description->keks[i]);
+        json_t *kek = json_object();
+        kms_kek_view_json(&view, kek);
+        kms_json_set(kek, "seen_since", kms_json_time(description->keks[i]->seen_since));
+        kms_json_append(keks, kek);
+    }
+    kms_json_set(object, "node", kms_json_text(description->node));
+    kms_json_set(object, "now_ms", json_integer(description->now));
+    kms_json_set(object, "version", kms_json_text(description->version));
+    kms_json_set(object, "health", health_json(description->health));
+    kms_json_set(object, "ring", kms_json_text(description->ring));
+    kms_json_set(object, "promoted", json_integer(description->promoted));
+    kms_json_set(object, "key_id", kms_json_text(description->key_id));
+    kms_json_set(object, "listed", kms_json_time(description->listed));
+    kms_json_set(object, "refresh_ms", json_integer(description->refresh));
+    kms_json_set(object, "canary_ms", json_integer(description->canary));
+    kms_json_set(object, "clock_skew_ms", json_integer(description->clock_skew));
+    kms_json_set(object, "tokens", tokens_json(description));
+    kms_json_set(object, "keks", keks);
+    kms_json_print(object);
+}
+
+static void print_field(const char *name, const char *text)
+{
+    (void)printf("%-10s", name);
+    kms_text_put(stdout, text[0] != '\0' ? text : "-");
+    (void)putchar('\n');
+}
+
+static void print_health(const Hsmkms__Node__V1__Health *health)
+{
+    char since[KMS_RFC3339_LEN + 1];
+    kms_time_text(health->since, since, sizeof(since));
+    (void)printf("%-10s%s since %s\n", "health", health->ok ? "healthy" : "UNHEALTHY", since);
+    if (!health->ok)
+        print_field("", health->message);
+}
+
+static void print_token(const Hsmkms__Node__V1__Token *token)
+{
+    char text[256];
+    if (token->label[0] == '\0') {
+        print_field("token", "not reached yet");
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%s (%s %s, serial %s, firmware %s, %s%s%s)", token->label,
+                   token->manufacturer, token->model, token->serial, token->firmware,
+                   token->connected ? "connected" : "NOT CONNECTED",
+                   token->profile[0] != '\0' ? ", " : "", token->profile);
+    print_field("token", text);
+}
+
+static void print_keks(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    static const char *const head[] = { "GEN", "STATE", "ACTIVATION", "KEY_ID", "REASON" };
+    enum { COLUMNS = sizeof(head) / sizeof(head[0]) };
+    KMS_CLEANUP(kms_table_close_ptr) struct kms_table *table = kms_table_open(COLUMNS);
+    for (size_t i = 0; i < COLUMNS; i++)
+        kms_table_add(table, head[i]);
+    for (size_t i = 0; i < description->n_keks; i++) {
+        const Hsmkms__Node__V1__Kek *kek = description->keks[i];
+        char generation[16], activation[KMS_RFC3339_LEN + 1];
+        (void)snprintf(generation, sizeof(generation), "%" PRIu32, kek->generation);
+        kms_time_text(kek->activation, activation, sizeof(activation));
+        kms_table_add(table, generation);
+        kms_table_add(table, kek->state);
+        kms_table_add(table, activation);
+        kms_table_add(table, kek->key_id);
+        kms_table_add(table, kek->reason);
+    }
+    (void)putchar('\n');
+    kms_table_print(table, stdout);
+}
+
+static void print_listed(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    char listed[KMS_RFC3339_LEN + 1], text[96];
+    if (description->listed == 0) {
+        print_field("listed", "never: the token was not reached since the start");
+        return;
+    }
+    kms_time_text(description->listed, listed, sizeof(listed));
+    (void)snprintf(text, sizeof(text), "%s, %" PRId64 " s ago", listed,
+                   description->now / 1000 - description->listed);
+    print_field("listed", text);
+}
+
+static const char *next_step(const Hsmkms__Node__V1__Health *health)
+{
+    if (health->ok)
+        return "nothing to do; hsm-kms probe tries Encrypt and Decrypt";
+    enum kms_code code = health_code(health);
+    if (code == KMS_E_UNAVAILABLE) /* the plugin answered, so it's beyond it */
+        return "see the plugin's log for what it lacks of its token; it reconnects by itself";
+    return kms_command_advice(code);
+}
+
+static void print_text(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    char promoted[32] = "nothing yet";
+    if (description->promoted != 0)
+        (void)snprintf(promoted, sizeof(promoted), "generation %" PRIu32, description->promoted);
+    print_field("node", description->node);
+    print_field("version", description->version);
+    print_health(description->health);
+    print_field("ring", description->ring);
+    print_field("promoted", promoted);
+    print_field("key_id", description->key_id);
+    for (size_t i = 0; i < description->n_tokens; i++)
+        print_token(description->tokens[i]);
+    print_listed(description);
+    if (description->n_keks > 0)
+        print_keks(description);
+    (void)printf("next: %s\n", next_step(description->health));
+}
+
+int kms_command_status(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = argp_options,
+        .parser = parse,
+        .doc = "Shows what a running plugin says of itself: health, promoted KEK, token, KEKs. "
+               "Exits 0 if it is healthy, 2 if not, 1 if it can't be reached.",
+    };
+    struct options options = { 0 };
+    if (kms_command_parse(&argp, argc, argv, &options) != 0)
+        return KMS_EXIT_ERROR;
+    char *socket = NULL;
+    struct kms_error err = { 0 };
+    if (kms_command_socket_path(options.socket, options.config, &socket, &err) != KMS_OK)
+        return kms_command_fail(&err);
+    KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
+    Hsmkms__Node__V1__DescribeResponse *description = NULL;
+    enum kms_code rc = kms_client_open(socket, &client, &err);
+    if (rc == KMS_OK)
+        rc = kms_client_describe(client, kms_monotonic_ms() + TIMEOUT_MS, &description, &err);
+    if (rc == KMS_OK && description->health == NULL)
+        rc = kms_fail(&err, KMS_E_INTERNAL, "the answer lacks the health");
+    int code = KMS_EXIT_ERROR;
+    if (rc != KMS_OK)
+        (void)kms_command_error("%s: %s; %s", socket, err.msg, kms_command_advice(rc));
+    else if (options.json)
+        print_json(description);
+    else
+        print_text(description);
+    if (rc == KMS_OK)
+        code = description->health->ok ? KMS_EXIT_OK : KMS_EXIT_FINDINGS;
+    if (description != NULL)
+        kms_client_free_describe(description);
+    free(socket);
+    return kms_command_finish(code);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration file: YAML (libyaml's document API) checked against one schema table, which
+ * also prints the reference in docs/operations.md. */
+#ifndef KMS_CONFIG_H
+#define KMS_CONFIG_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "kms/error.h"
+#include "kms/keystore.h"
+#include "kms/log.h"
+#include "state.h"
+
+#define KMS_CONFIG_PATH "/etc/hsm-kms/config.yaml"
+#define KMS_CONFIG_SOCKET_PATH "/run/kmsplugin/hsm-kms.sock"
+
+enum {
+    KMS_CONFIG_TOKENS_MAX = 1,       /* several tokens: not yet */
+    KMS_CONFIG_SOCKET_PATH_MAX = 90, /* bytes: sun_path minus the suffixes of socket.c */
+};
+
+struct kms_config_socket {
+    char *path;  /* absolute; abstract sockets are refused */
+    mode_t mode; /* 0600..0666 */
+    char *group; /* name or number */
+    uint32_t *allow_uids;
+    size_t allow_uid_count;
+};
+
+struct kms_config_token {
+    char *module;
+    char *uri;
+    char *pin_file;
+    char *user; /* NULL: none */
+    unsigned sessions;
+};
+
+/* A fingerprint that the operator vouches for: trusted as if pinned on this node. */
+struct kms_config_pin {
+    uint32_t generation;
+    uint8_t fingerprint[KMS_FINGERPRINT_LEN];
+};
+
+struct kms_config {
+    char *ring; /* [a-z0-9]([-a-z0-9]{0,22}[a-z0-9])? */
+    struct kms_config_socket socket;
+    struct kms_config_token *tokens;
+    size_t token_count;
+    char *state_dir;
+    int64_t refresh_ms;
+    int64_t canary_ms;
+    int64_t clock_skew_ms;
+    int64_t ready_timeout_ms;
+    struct kms_config_pin *pins;
+    size_t pin_count;
+    enum kms_log_format log_format;
+    enum kms_log_level log_level;
+};
+
+/* Reads and checks @path.  On success the caller owns *ret_config's contents; kms_config_done().
+ * KMS_E_INVALID with "FILE:LINE: tokens[0].sessions: 0 is out of range 1..64"; one message, the
+ * first fault in the file's order; values that may be a PIN by mistake are never echoed.
+ * KMS_E_PRECONDITION if the file can't be read; KMS_E_BUSY without memory. */
+KMS_MUST_CHECK enum kms_code kms_config_load(const char *path, struct kms_config *ret_config,
+                                             struct kms_error *err);
+void kms_config_done(struct kms_config *config);
+
+/* The pins as struct kms_ring_options wants them, @config->pin_count of them.  Owned: free(); NULL
+ * if there are none. */
+KMS_MUST_CHECK enum kms_code kms_config_trusted_pins(const struct kms_config *config,
+                                                     struct kms_pin **ret_pins,
+                                                     struct kms_error *err);
+
+/* The same range check for a flag that overrides a field; the text names the flag. */
+KMS_MUST_CHECK enum kms_code kms_config_set_socket_path(struct kms_config *config, const char *path,
+                                                        struct kms_error *err);
+
+/* The schema as a Markdown table (field, type and range, default, meaning). */
+void kms_config_print_reference(FILE *out);
+
+#endif

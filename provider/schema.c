@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "config.h"
+#include "keyid.h"
+#include "kms/bytes.h"
+#include "kms/clock.h"
+#include "kms/log.h"
+
+static const char *check_ring(const char *text)
+{
+    return kms_ring_name_is_valid(text)
+               ? NULL
+               : "must be 1 to 24 of a-z, 0-9 and '-', with no '-' at either end";
+}
+
+static const char *check_absolute(const char *text)
+{
+    return text[0] == '/' ? NULL : "must be an absolute path";
+}
+
+const char *kms_schema_check_socket_path(const char *path)
+{
+    if (path[0] == '@')
+        return "abstract sockets are refused: any process could take the name";
+    if (strlen(path) > KMS_CONFIG_SOCKET_PATH_MAX)
+        return "must be at most 90 bytes long";
+    if (path[0] == '/' && path[strlen(path) - 1] == '/')
+        return "must name a socket, not a directory";
+    return check_absolute(path);
+}
+
+static const char *check_group(const char *text)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    return text[0] != '-' && text[strspn(text, allowed)] == '\0'
+               ? NULL
+               : "must be the name or number of a group";
+}
+
+static const char *check_module(const char *text)
+{
+    if (text[0] != '/' && strchr(text, '/') != NULL)
+        return "must be an absolute path, or the name of a p11-kit module";
+    return NULL;
+}
+
+static const char *check_uri(const char *text)
+{
+    if (strncmp(text, "pkcs11:", 7) != 0)
+        return "must start with \"pkcs11:\" (RFC 7512)";
+    if (strstr(text, "pin-value") != NULL)
+        return "must hold no pin-value: put the PIN into pin_file";
+    return NULL;
+}
+
+static const char *check_pins(const void *items, size_t count)
+{
+    const struct kms_config_pin *pins = items;
+    for (size_t i = 0; i + 1 < count; i++)
+        if (pins[i].generation == pins[count - 1].generation)
+            return "this generation has a pin above";
+    return NULL;
+}
+
+#define CONFIG(member) offsetof(struct kms_config, member)
+#define TOKEN(member) offsetof(struct kms_config_token, member)
+#define PIN(member) offsetof(struct kms_config_pin, member)
+#define PATH_BYTES 1, 4095
+#define SECONDS(from, to) (from) * INT64_C(1000), (to)*INT64_C(1000)
+
+#define ROW(path_, type_, offset_, ...)                                                            \
+    {                                                                                              \
+        .path = (path_), .type = KMS_SCHEMA_##type_, .offset = (offset_), __VA_ARGS__              \
+    }
+#define RANGE(...) RANGE_(__VA_ARGS__)
+#define RANGE_(min_, max_) .min = (min_), .max = (max_)
+
+/* clang-format off: one row a field */
+const struct kms_schema_field kms_schema_fields[] = {
+    ROW("ring", TEXT, CONFIG(ring), RANGE(1, KMS_RING_MAX), .required = true, .check = check_ring,
+        .form = "1 to 24 of `a-z`, `0-9`, `-`",
+        .meaning = "Name of the family of KEKs; the first part of every label and key ID."),
+    ROW("socket", SECTION, 0, .meaning = ""),
+    ROW("socket.path", TEXT, CONFIG(socket.path), RANGE(PATH_BYTES),
+        .fallback = KMS_CONFIG_SOCKET_PATH, .check = kms_schema_check_socket_path,
+        .form = "absolute path, at most 90 bytes",
+        .meaning = "Unix socket that kube-apiserver connects to. Abstract sockets are refused."),
+    ROW("socket.mode", MODE, CONFIG(socket.mode), RANGE(0600, 0666), .fallback = "0660",
+        .meaning = "Permissions of the socket."),
+    ROW("socket.group", TEXT, CONFIG(socket.group), RANGE(1, 64), .fallback = "root",
+        .check = check_group, .form = "name or number of a group",
+        .meaning = "Group of the socket; peers that belong to it may speak."),
+    ROW("socket.allow_uids", LIST, CONFIG(socket.allow_uids), RANGE(0, 64),
+        .item_size = sizeof(uint32_t), .count_offset = CONFIG(socket.allow_uid_count),
+        .meaning = "Peers that may speak besides root, the service's own user and the group."),
+    ROW("socket.allow_uids[]", NUMBER, 0, RANGE(0, UINT32_MAX - INT64_C(1)), .meaning = ""),
+    ROW("tokens", LIST, CONFIG(tokens), RANGE(1, KMS_CONFIG_TOKENS_MAX), .required = true,
+        .item_size = sizeof(struct kms_config_token), .count_offset = CONFIG(token_count),
+        .meaning = "The token that holds the KEKs."),
+    ROW("tokens[].module", TEXT, TOKEN(module), RANGE(PATH_BYTES), .required = true,
+        .check = check_module, .form = "absolute path, or name of a p11-kit module",
+        .meaning = "The vendor's PKCS#11 library."),
+    ROW("tokens[].uri", TEXT, TOKEN(uri), RANGE(1, 1024), .required = true, .check = check_uri,
+        .form = "`pkcs11:` URI (RFC 7512) without a PIN",
+        .meaning = "Selects the token; exactly one must match."),
+    ROW("tokens[].pin_file", TEXT, TOKEN(pin_file), RANGE(PATH_BYTES), .required = true,
+        .check = check_absolute, .form = "absolute path",
+        .meaning = "File with the user PIN; owner root or the service user, mode 0400 or 0600."),
+    ROW("tokens[].user", TEXT, TOKEN(user), RANGE(1, 64), .form = "text",
+        .meaning = "For vendors whose PIN is `user:password`: the user."),
+    ROW("tokens[].sessions", NUMBER, TOKEN(sessions), RANGE(1, 64), .fallback = "4",
+        .meaning = "Sessions on the token, and so the operations at a time."),
+    ROW("state_dir", TEXT, CONFIG(state_dir), RANGE(PATH_BYTES), .fallback = "/var/lib/hsm-kms",
+        .check = check_absolute, .form = "absolute path",
+        .meaning = "What the node remembers: `ring.json`. Mode 0700, owner the service user."),
+    ROW("refresh", DURATION, CONFIG(refresh_ms), RANGE(SECONDS(1, 600)), .fallback = "30s",
+        .meaning = "How often the token is listed for new and vanished KEKs."),
+    ROW("canary", DURATION, CONFIG(canary_ms), RANGE(SECONDS(1, 600)), .fallback = "30s",
+        .meaning = "How often the KEK in use is tried; Status is good for twice that."),
+    ROW("clock_skew", DURATION, CONFIG(clock_skew_ms), RANGE(SECONDS(0, 600)), .fallback = "30s",
+        .meaning = "How far the nodes' clocks may be apart; part of a new KEK's lead time."),
+    ROW("ready_timeout", DURATION, CONFIG(ready_timeout_ms), RANGE(SECONDS(0, 600)),
+        .fallback = "60s",
+        .meaning = "How long a start waits for the token before it tells systemd READY anyway."),
+    ROW("pins", LIST, CONFIG(pins), RANGE(0, 1000), .item_size = sizeof(struct kms_config_pin),
+        .count_offset = CONFIG(pin_count), .check_items = check_pins,
+        .meaning = "KEKs that the operator vouches for: trusted wherever they were generated."),
+    ROW("pins[].generation", NUMBER, PIN(generation), RANGE(1, KMS_GENERATION_MAX),
+        .required = true, .meaning = "Generation, as in the label."),
+    ROW("pins[].fingerprint", FINGERPRINT, PIN(fingerprint), .required = true,
+        .meaning = "Its fingerprint, as `key list` shows it."),
+    ROW("log", SECTION, 0, .meaning = ""),
+    ROW("log.format", LOG_FORMAT, CONFIG(log_format), .fallback = "text",
+        .meaning = "Form of the lines on stderr."),
+    ROW("log.level", LOG_LEVEL, CONFIG(log_level), .fallback = "info",
+        .meaning = "The least important lines that are written."),
+};
+/* clang-format on */
+const size_t kms_schema_field_count = sizeof(kms_schema_fields) / sizeof(kms_schema_fields[0]);
+_Static_assert(sizeof(kms_schema_fields) / sizeof(kms_schema_fields[0]) <= KMS_SCHEMA_FIELDS_MAX,
+               "raise KMS_SCHEMA_FIELDS_MAX");
+_Static_assert(sizeof(unsigned) == sizeof(uint32_t), "KMS_SCHEMA_NUMBER stores uint32_t");
+
+const char *kms_schema_name_below(size_t index, const char *parent)
+{
+    const char *name = kms_schema_fields[index].path;
+    size_t parent_len = strlen(parent);
+    if (parent_len > 0) {
+        if (strncmp(name, parent, parent_len) != 0 || name[parent_len] != '.')
+            return NULL;
+        name += parent_len + 1;
+    }
+    return name[strcspn(name, ".[")] == '\0' ? name : NULL;
+}
+
+size_t kms_schema_find(const char *parent, const char *key)
+{
+    for (size_t i = 0; i < kms_schema_field_count; i++) {
+        const char *name = kms_schema_name_below(i, parent);
+        if (name != NULL && strcmp(name, key) == 0)
+            return i;
+    }
+    return kms_schema_field_count;
+}
+
+const struct kms_schema_field *kms_schema_item(const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; i < kms_schema_field_count; i++) {
+        const struct kms_schema_field *field = &kms_schema_fields[i];
+        if (strncmp(field->path, path, len) == 0 && strcmp(field->path + len, "[]") == 0)
+            return field;
+    }
+    return NULL;
+}
+
+const char *kms_schema_quote(const char *text, size_t len,
+                             char ret_text[static KMS_SCHEMA_QUOTE_MAX])
+{
+    enum { SHOWN_MAX = 32 };
+    size_t at = 0;
+    ret_text[at++] = '"';
+    for (size_t i = 0; i < len && i < SHOWN_MAX; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            ret_text[at++] = (char)c;
+        else
+            at += (size_t)snprintf(ret_text + at, KMS_SCHEMA_QUOTE_MAX - at, "\\x%02x", c);
+    }
+    (void)snprintf(ret_text + at, KMS_SCHEMA_QUOTE_MAX - at, "%s\"", len > SHOWN_MAX ? "..." : "");
+    return ret_text;
+}
+
+const char *kms_schema_type_text(enum kms_schema_type type)
+{
+    switch (type) {
+    case KMS_SCHEMA_SECTION:
+        return "a mapping";
+    case KMS_SCHEMA_LIST:
+        return "a list";
+    case KMS_SCHEMA_TEXT:
+        return "text";
+    case KMS_SCHEMA_NUMBER:
+        return "a whole number";
+    case KMS_SCHEMA_DURATION:
+        return "a duration (a whole number and a unit: 500ms, 30s, 5m)";
+    case KMS_SCHEMA_MODE:
+        return "an octal mode in quotes (\"0660\")";
+    case KMS_SCHEMA_FINGERPRINT:
+        return "64 hexadecimal digits";
+    case KMS_SCHEMA_LOG_FORMAT:
+        return "text or json";
+    case KMS_SCHEMA_LOG_LEVEL:
+        return "debug, info, warn or error";
+    }
+    return "nothing";
+}
+
+static enum kms_code not_of_type(const struct kms_schema_field *field,
+                                 const struct kms_schema_value *value, struct kms_error *err)
+{
+    char quoted[KMS_SCHEMA_QUOTE_MAX];
+    return kms_fail(err, KMS_E_INVALID, "%s is not %s",
+                    kms_schema_quote(value->text, value->len, quoted),
+                    kms_schema_type_text(field->type));
+}
+
+static enum kms_code set_text(const struct kms_schema_field *field,
+                              const struct kms_schema_value *value, void *at, struct kms_error *err)
+{
+    if (!kms_text_is_clean((struct kms_bytes){ (const uint8_t *)value->text, value->len }))
+        return kms_fail(err, KMS_E_INVALID, "must be UTF-8 text without control characters");
+    if ((int64_t)value->len < field->min)
+        return kms_fail(err, KMS_E_INVALID, "must not be empty");
+    const char *problem = field->check != NULL ? field->check(value->text) : NULL;
+    if (problem != NULL)
+        return kms_fail(err, KMS_E_INVALID, "%s", problem);
+    if ((int64_t)value->len > field->max)
+        return kms_fail(err, KMS_E_INVALID, "must be at most %" PRId64 " bytes long", field->max);
+    char *copy = strndup(value->text, value->len);
+    if (copy == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    memcpy(at, &copy, sizeof(copy));
+    return KMS_OK;
+}
+
+/* Strict decimal: YAML readers disagree about 010, 0x10 and 1_000. */
+static bool is_decimal(const struct kms_schema_value *value)
+{
+    const char *digits = value->text + (value->text[0] == '-' ? 1 : 0);
+    size_t len = strspn(digits, "0123456789");
+    return len > 0 && digits[len] == '\0' && (digits[0] != '0' || len == 1) &&
+           digits + len == value->text + value->len;
+}
+
+static enum kms_code set_number(const struct kms_schema_field *field,
+                                const struct kms_schema_value *value, void *at,
+                                struct kms_error *err)
+{
+    enum { DIGITS_MAX = 18 };
+    if (value->quoted || !is_decimal(value))
+        return not_of_type(field, value, err);
+    if (value->len > DIGITS_MAX)
+        return kms_fail(err, KMS_E_INVALID, "%.*s... is out of range %" PRId64 "..%" PRId64,
+                        DIGITS_MAX, value->text, field->min, field->max);
+    long long number = strtoll(value->text, NULL, 10);
+    if (number < field->min || number > field->max)
+        return kms_fail(err, KMS_E_INVALID, "%lld is out of range %" PRId64 "..%" PRId64, number,
+                        field->min, field->max);
+    uint32_t stored = (uint32_t)number;
+    memcpy(at, &stored, sizeof(stored));
+    return KMS_OK;
+}
+
+static enum kms_code set_duration(const struct kms_schema_field *field,
+                                  const struct kms_schema_value *value, void *at,
+                                  struct kms_error *err)
+{
+    int64_t ms = 0;
+    if (strlen(value->text) != value->len || !kms_duration_parse(value->text, &ms))
+        return not_of_type(field, value, err);
+    if (ms < field->min || ms > field->max) {
+        char given[KMS_DURATION_LEN + 1], min[KMS_DURATION_LEN + 1], max[KMS_DURATION_LEN + 1];
+        kms_duration_format(ms, given);
+        kms_duration_format(field->min, min);
+        kms_duration_format(field->max, max);
+        return kms_fail(err, KMS_E_INVALID, "%s is out of range %s..%s", given, min, max);
+    }
+    memcpy(at, &ms, sizeof(ms));
+    return KMS_OK;
+}
+
+static enum kms_code set_mode(const struct kms_schema_field *field,
+                              const struct kms_schema_value *value, void *at, struct kms_error *err)
+{
+    size_t digits = strspn(value->text, "01234567");
+    if (!value->quoted || digits != value->len || (digits != 4 && digits != 3))
+        return not_of_type(field, value, err);
+    mode_t mode = (mode_t)strtoul(value->text, NULL, 8);
+    bool owner_may = (mode & field->min) == field->min;
+    if (!owner_may || (mode & ~(mode_t)field->max) != 0)
+        return kms_fail(err, KMS_E_INVALID, "%04o is out of range 0600..0666 (no execute bits)",
+                        mode);
+    memcpy(at, &mode, sizeof(mode));
+    return KMS_OK;
+}
+
+static enum kms_code set_fingerprint(const struct kms_schema_field *field,
+                                     const struct kms_schema_value *value, void *at,
+                                     struct kms_error *err)
+{
+    uint8_t fingerprint[KMS_FINGERPRINT_LEN] = { 0 };
+    if (strlen(value->text) != value->len ||
+        !kms_hex_decode(value->text, fingerprint, sizeof(fingerprint)))
+        return not_of_type(field, value, err);
+    memcpy(at, fingerprint, sizeof(fingerprint));
+    return KMS_OK;
+}
+
+static enum kms_code set_log_format(const struct kms_schema_field *field,
+                                    const struct kms_schema_value *value, void *at,
+                                    struct kms_error *err)
+{
+    enum kms_log_format format = KMS_LOG_TEXT;
+    if (strlen(value->text) != value->len || !kms_log_format_parse(value->text, &format))
+        return not_of_type(field, value, err);
+    memcpy(at, &format, sizeof(format));
+    return KMS_OK;
+}
+
+static enum kms_code set_log_level(const struct kms_schema_field *field,
+                                   const struct kms_schema_value *value, void *at,
+                                   struct kms_error *err)
+{
+    enum kms_log_level level = KMS_LOG_INFO;
+    if (strlen(value->text) != value->len || !kms_log_level_parse(value->text, &level))
+        return not_of_type(field, value, err);
+    memcpy(at, &level, sizeof(level));
+    return KMS_OK;
+}
+
+enum kms_code kms_schema_set(const struct kms_schema_field *field,
+                             const struct kms_schema_value *value, void *base,
+                             struct kms_error *err)
+{
+    char *at = (char *)base + field->offset;
+    switch (field->type) {
+    case KMS_SCHEMA_TEXT:
+        return set_text(field, value, at, err);
+    case KMS_SCHEMA_NUMBER:
+        return set_number(field, value, at, err);
+    case KMS_SCHEMA_DURATION:
+        return set_duration(field, value, at, err);
+    case KMS_SCHEMA_MODE:
+        return set_mode(field, value, at, err);
+    case KMS_SCHEMA_FINGERPRINT:
+        return set_fingerprint(field, value, at, err);
+    case KMS_SCHEMA_LOG_FORMAT:
+        return set_log_format(field, value, at, err);
+    case KMS_SCHEMA_LOG_LEVEL:
+        return set_log_level(field, value, at, err);
+    case KMS_SCHEMA_SECTION:
+    case KMS_SCHEMA_LIST:
+        break;
+    }
+    return kms_fail(err, KMS_E_INTERNAL, "%s is no scalar", field->path);
+}
+
+static void print_type(FILE *out, const struct kms_schema_field *field)
+{
+    char min[KMS_DURATION_LEN + 1], max[KMS_DURATION_LEN + 1];
+    switch (field->type) {
+    case KMS_SCHEMA_TEXT:
+        (void)fputs(field->form, out);
+        return;
+    case KMS_SCHEMA_NUMBER:
+        (void)fprintf(out, "whole number %" PRId64 "..%" PRId64, field->min, field->max);
+        return;
+    case KMS_SCHEMA_DURATION:
+        kms_duration_format(field->min, min);
+        kms_duration_format(field->max, max);
+        (void)fprintf(out, "duration %s..%s", min, max);
+        return;
+    case KMS_SCHEMA_MODE:
+        (void)fputs("octal mode in quotes, `\"0600\"`..`\"0666\"`", out);
+        return;
+    case KMS_SCHEMA_FINGERPRINT:
+    case KMS_SCHEMA_LOG_FORMAT:
+    case KMS_SCHEMA_LOG_LEVEL:
+    case KMS_SCHEMA_SECTION:
+    case KMS_SCHEMA_LIST:
+        (void)fputs(kms_schema_type_text(field->type), out);
+        return;
+    }
+}
+
+static void print_row(FILE *out, const struct kms_schema_field *field)
+{
+    const struct kms_schema_field *item = kms_schema_item(field->path);
+    (void)fprintf(out, "| `%s` | ", field->path);
+    if (field->type == KMS_SCHEMA_LIST) {
+        (void)fprintf(out, "list of %" PRId64 "..%" PRId64 " entries", field->min, field->max);
+        if (item != NULL) {
+            (void)fputs(", each a ", out);
+            print_type(out, item);
+        }
+    } else {
+        print_type(out, field);
+    }
+    if (field->required)
+        (void)fputs(" | required", out);
+    else if (field->fallback == NULL)
+        (void)fputs(" | none", out);
+    else
+        (void)fprintf(out, field->type == KMS_SCHEMA_MODE ? " | `\"%s\"`" : " | `%s`",
+                      field->fallback);
+    (void)fprintf(out, " | %s |\n", field->meaning);
+}
+
+void kms_config_print_reference(FILE *out)
+{
+    (void)fputs("| Field | Type and range | Default | Meaning |\n|---|---|---|---|\n", out);
+    for (size_t i = 0; i < kms_schema_field_count; i++) {
+        const struct kms_schema_field *field = &kms_schema_fields[i];
+        if (field->meaning[0] != '\0')
+            print_row(out, field);
+    }
+}

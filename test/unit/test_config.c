@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "config.h"
+
+#define TOKEN                                                                                      \
+    "tokens:\n"                                                                                    \
+    "  - module: /usr/lib/softhsm/libsofthsm2.so\n"                                                \
+    "    uri: \"pkcs11:token=prod\"\n"                                                             \
+    "    pin_file: /etc/hsm-kms/pin\n"
+#define MINIMAL "ring: prod\n" TOKEN /* 5 lines */
+#define DIGITS "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define NINETY_BYTES                                                                               \
+    "/23456789012345678901234567890"                                                               \
+    "123456789012345678901234567890"                                                               \
+    "123456789012345678901234567890"
+
+static char path[] = "/tmp/hsm-kms-test-XXXXXX";
+
+static int make_file(void **state)
+{
+    (void)state;
+    int fd = mkstemp(path);
+    return fd < 0 || close(fd) != 0 ? -1 : 0;
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static enum kms_code load_bytes(const char *text, size_t len, struct kms_config *config,
+                                struct kms_error *err)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+    return kms_config_load(path, config, err);
+}
+
+/* @expected is what follows "FILE:". */
+static void assert_refused_bytes(const char *text, size_t len, const char *expected)
+{
+    struct kms_config config = { 0 };
+    struct kms_error err = { 0 };
+    char message[KMS_ERROR_MSG_MAX];
+    (void)snprintf(message, sizeof(message), "%s:%s", path, expected);
+    assert_int_equal(load_bytes(text, len, &config, &err), KMS_E_INVALID);
+    assert_int_equal(err.code, KMS_E_INVALID);
+    assert_string_equal(err.msg, message);
+    assert_null(config.ring);
+}
+
+static void assert_refused(const char *text, const char *expected)
+{
+    assert_refused_bytes(text, strlen(text), expected);
+}
+
+static struct kms_config load(const char *text)
+{
+    struct kms_config config = { 0 };
+    struct kms_error err = { 0 };
+    enum kms_code rc = load_bytes(text, strlen(text), &config, &err);
+    if (rc != KMS_OK)
+        print_error("%s\n", err.msg);
+    assert_int_equal(rc, KMS_OK);
+    return config;
+}
+
+/* A test whose whole body is one refusal. */
+#define REFUSES(name, text, expected)                                                              \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        assert_refused(text, expected);                                                            \
+    }
+
+/* --- what is accepted --- */
+
+static void defaults_fill_what_the_file_leaves_out(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL);
+    assert_string_equal(config.socket.path, "/run/kmsplugin/hsm-kms.sock");
+    assert_int_equal(config.socket.mode, 0660);
+    assert_string_equal(config.socket.group, "root");
+    assert_int_equal(config.socket.allow_uid_count, 0);
+    assert_int_equal(config.tokens[0].sessions, 4);
+    assert_null(config.tokens[0].user);
+    assert_string_equal(config.state_dir, "/var/lib/hsm-kms");
+    assert_int_equal(config.refresh_ms, 30000);
+    assert_int_equal(config.canary_ms, 30000);
+    assert_int_equal(config.clock_skew_ms, 30000);
+    assert_int_equal(config.ready_timeout_ms, 60000);
+    assert_int_equal(config.pin_count, 0);
+    assert_int_equal(config.log_format, KMS_LOG_TEXT);
+    assert_int_equal(config.log_level, KMS_LOG_INFO);
+    kms_config_done(&config);
+}
+
+static void every_field_is_read(void **state)
+{
+    (void)state;
+    struct kms_config config = load(
+        "ring: lab-1\n"
+        "socket: {path: /run/x.sock, mode: \"0600\", group: kms, allow_uids: [65534, 0]}\n"
+        "tokens:\n"
+        "  - {module: softhsm2, uri: 'pkcs11:token=a', pin_file: /p, user: ops, sessions: 64}\n"
+        "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
+        "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
+        "log: {format: json, level: debug}\n");
+    assert_string_equal(config.ring, "lab-1");
+    assert_string_equal(config.socket.path, "/run/x.sock");
+    assert_int_equal(config.socket.mode, 0600);
+    assert_string_equal(config.socket.group, "kms");
+    assert_int_equal(config.socket.allow_uid_count, 2);
+    assert_int_equal(config.socket.allow_uids[0], 65534);
+    assert_int_equal(config.token_count, 1);
+    assert_string_equal(config.tokens[0].module, "softhsm2");
+    assert_string_equal(config.tokens[0].uri, "pkcs11:token=a");
+    assert_string_equal(config.tokens[0].pin_file, "/p");
+    assert_string_equal(config.tokens[0].user, "ops");
+    assert_int_equal(config.tokens[0].sessions, 64);
+    assert_string_equal(config.state_dir, "/s");
+    assert_int_equal(config.refresh_ms, 1000);
+    assert_int_equal(config.canary_ms, 600000);
+    assert_int_equal(config.clock_skew_ms, 0);
+    assert_int_equal(config.ready_timeout_ms, 1500);
+    assert_int_equal(config.pin_count, 1);
+    assert_int_equal(config.pins[0].generation, 3);
+    assert_int_equal(config.pins[0].fingerprint[31], 0xff);
+    assert_int_equal(config.log_format, KMS_LOG_JSON);
+    assert_int_equal(config.log_level, KMS_LOG_DEBUG);
+    kms_config_done(&config);
+}
+
+static void a_group_may_be_a_number(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL "socket: {group: 65534}\n");
+    assert_string_equal(config.socket.group, "65534");
+    kms_config_done(&config);
+}
+
+static void a_socket_of_90_bytes_fits(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL "socket:\n  path: " NINETY_BYTES "\n");
+    assert_string_equal(config.socket.path, NINETY_BYTES);
+    kms_config_done(&config);
+}
+
+static void done_twice_is_safe(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL);
+    kms_config_done(&config);
+    kms_config_done(&config);
+    assert_null(config.tokens);
+}
+
+/* --- the file --- */
+
+static void a_missing_file_is_named(void **state)
+{
+    (void)state;
+    struct kms_config config = { 0 };
+    struct kms_error err = { 0 };
+    assert_int_equal(kms_config_load("/nonexistent/c.yaml", &config, &err), KMS_E_PRECONDITION);
+    assert_string_equal(err.msg, "/nonexistent/c.yaml: No such file or directory");
+}
+
+static void a_directory_is_no_configuration(void **state)
+{
+    (void)state;
+    struct kms_config config = { 0 };
+    struct kms_error err = { 0 };
+    assert_int_equal(kms_config_load("/tmp", &config, &err), KMS_E_PRECONDITION);
+    assert_string_equal(err.msg, "/tmp: not a regular file");
+}
+
+static void a_huge_file_is_refused(void **state)
+{
+    (void)state;
+    size_t len = 256 * 1024 + 1;
+    char *text = malloc(len);
+    assert_non_null(text);
+    memset(text, '#', len);
+    assert_refused_bytes(text, len, "1: larger than 256 KiB");
+    free(text);
+}
+
+static void bytes_that_are_not_utf8_are_refused_with_their_line(void **state)
+{
+    (void)state;
+    assert_refused("ring: prod\nstate_dir: \xff\n", "2: not YAML: invalid leading UTF-8 octet");
+}
+
+static void a_nul_inside_a_value_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("ring: \"pr\\0od\"\n" TOKEN,
+                   "1: ring: must be UTF-8 text without control characters");
+}
+
+static void a_nul_byte_in_the_file_is_refused(void **state)
+{
+    (void)state;
+    const char text[] = "ring: prod\nstate_dir: /a\0b\n";
+    assert_refused_bytes(text, sizeof(text) - 1, "2: not YAML: control characters are not allowed");
+}
+
+static void a_deep_nest_is_refused_early(void **state)
+{
+    (void)state;
+    size_t len = 100 * 1000;
+    char *text = malloc(len);
+    assert_non_null(text);
+    memset(text, '[', len);
+    assert_refused_bytes(text, len, "1: nested more than 8 levels deep");
+    free(text);
+}
+
+REFUSES(an_empty_file_is_refused, "", "1: the file is empty")
+REFUSES(a_file_of_comments_is_empty, "# nothing\n\n", "1: the file is empty")
+REFUSES(a_list_is_no_configuration, "- ring\n", "1: expected a mapping")
+REFUSES(a_text_is_no_configuration, "ring\n", "1: expected a mapping")
+REFUSES(a_second_document_is_refused, MINIMAL "---\nring: b\n",
+        "6: a second document: the file must hold one")
+REFUSES(an_anchor_is_refused, "ring: &a prod\n" TOKEN,
+        "1: anchors, aliases and tags are not supported")
+REFUSES(an_alias_is_refused, "ring: prod\nstate_dir: *a\n",
+        "2: anchors, aliases and tags are not supported")
+REFUSES(an_anchor_on_a_mapping_is_refused, "ring: prod\nsocket: &s {path: /a}\n",
+        "2: anchors, aliases and tags are not supported")
+REFUSES(an_anchor_on_a_list_is_refused, "ring: prod\ntokens: &t []\n",
+        "2: anchors, aliases and tags are not supported")
+REFUSES(a_tag_is_refused, "ring: !!binary cHJvZA==\n" TOKEN,
+        "1: anchors, aliases and tags are not supported")
+REFUSES(broken_yaml_is_refused_with_its_line, "ring: prod\nsocket: {path: /a\nlog: {}\n",
+        "3: not YAML: did not find expected ',' or '}'")
+REFUSES(a_tab_as_indentation_is_refused, "ring: prod\nsocket:\n\tpath: /a\n",
+        "3: not YAML: found character that cannot start any token")
+
+/* --- fields --- */
+
+REFUSES(
+    an_unknown_field_is_refused, MINIMAL "rotate: 1d\n",
+    "6: unknown field \"rotate\"; known here: ring, socket, tokens, state_dir, refresh, canary, "
+    "clock_skew, ready_timeout, pins, log")
+REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms\n",
+        "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
+REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
+        "6: tokens[0]: unknown field \"pin\"; known here: module, uri, pin_file, user, sessions")
+REFUSES(an_unknown_field_of_a_pin_is_refused, MINIMAL "pins: [{gen: 1}]\n",
+        "6: pins[0]: unknown field \"gen\"; known here: generation, fingerprint")
+REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
+        "6: log: unknown field \"file\"; known here: format, level")
+REFUSES(a_schema_path_is_no_field, MINIMAL "socket.path: /x\n",
+        "6: unknown field \"socket.path\"; known here: ring, socket, tokens, state_dir, refresh, "
+        "canary, clock_skew, ready_timeout, pins, log")
+REFUSES(an_empty_field_name_is_refused, MINIMAL "log: {\"\": x}\n",
+        "6: log: unknown field \"\"; known here: format, level")
+REFUSES(a_field_name_with_a_nul_is_refused, MINIMAL "log: {\"level\\0\": info}\n",
+        "6: log: unknown field \"level\\x00\"; known here: format, level")
+REFUSES(
+    a_hostile_field_name_is_escaped_and_cut,
+    MINIMAL "log: {\"\\e[31m\\\"0123456789012345678901234567890123456789\": x}\n",
+    "6: log: unknown field \"\\x1b[31m\\x2201234567890123456789012345...\"; known here: format, "
+    "level")
+REFUSES(a_list_is_no_field_name, MINIMAL "log: {[a]: x}\n", "6: log: expected the name of a field")
+REFUSES(a_duplicate_field_is_refused, "ring: prod\n" TOKEN "ring: prod\n",
+        "6: ring: given twice; first on line 1")
+REFUSES(a_duplicate_field_of_a_token_is_refused, MINIMAL "    pin_file: /b\n",
+        "6: tokens[0].pin_file: given twice; first on line 5")
+REFUSES(a_duplicate_section_is_refused, MINIMAL "log: {}\nlog: {}\n",
+        "7: log: given twice; first on line 6")
+REFUSES(the_first_fault_of_the_file_is_reported, "refresh: 0s\nring: PROD\n",
+        "1: refresh: 0s is out of range 1s..10m")
+
+/* --- types --- */
+
+REFUSES(a_section_is_a_mapping, MINIMAL "socket: /run/x.sock\n", "6: socket: expected a mapping")
+REFUSES(a_section_without_a_value_is_refused, MINIMAL "socket:\n", "6: socket: expected a mapping")
+REFUSES(tokens_is_a_list, "ring: prod\ntokens: {module: a}\n", "2: tokens: expected a list")
+REFUSES(a_token_is_a_mapping, "ring: prod\ntokens:\n  - softhsm\n",
+        "3: tokens[0]: expected a mapping")
+REFUSES(allow_uids_is_a_list, MINIMAL "socket: {allow_uids: 0}\n",
+        "6: socket.allow_uids: expected a list")
+REFUSES(a_text_is_no_list, "ring: [prod]\n" TOKEN, "1: ring: expected text")
+REFUSES(a_number_is_no_mapping, MINIMAL "    sessions: {n: 1}\n",
+        "6: tokens[0].sessions: expected a whole number")
+REFUSES(a_field_needs_a_value, "ring:\n" TOKEN, "1: ring: has no value")
+REFUSES(null_is_no_value, MINIMAL "state_dir: ~\n", "6: state_dir: has no value")
+REFUSES(an_empty_text_is_refused, MINIMAL "state_dir: \"\"\n", "6: state_dir: must not be empty")
+
+/* --- required --- */
+
+REFUSES(ring_is_required, TOKEN, "1: ring: required, but not given")
+REFUSES(tokens_is_required, "ring: prod\n", "1: tokens: required, but not given")
+REFUSES(module_is_required, "ring: prod\ntokens:\n  - uri: pkcs11:token=a\n    pin_file: /p\n",
+        "3: tokens[0].module: required, but not given")
+REFUSES(uri_is_required, "ring: prod\ntokens:\n  - module: a\n    pin_file: /p\n",
+        "3: tokens[0].uri: required, but not given")
+REFUSES(pin_file_is_required, "ring: prod\ntokens:\n  - module: a\n    uri: pkcs11:token=a\n",
+        "3: tokens[0].pin_file: required, but not given")
+REFUSES(generation_is_required, MINIMAL "pins:\n  - fingerprint: " DIGITS "\n",
+        "7: pins[0].generation: required, but not given")
+REFUSES(fingerprint_is_required, MINIMAL "pins:\n  - generation: 1\n",
+        "7: pins[0].fingerprint: required, but not given")
+
+/* --- ranges and forms --- */
+
+REFUSES(no_token_is_refused, "ring: prod\ntokens: []\n",
+        "2: tokens: 0 entries: this version serves exactly one")
+REFUSES(two_tokens_are_refused, "ring: prod\ntokens: [{module: a}, {module: b}]\n",
+        "2: tokens: 2 entries: this version serves exactly one")
+REFUSES(zero_sessions_are_refused, MINIMAL "    sessions: 0\n",
+        "6: tokens[0].sessions: 0 is out of range 1..64")
+REFUSES(sixty_five_sessions_are_refused, MINIMAL "    sessions: 65\n",
+        "6: tokens[0].sessions: 65 is out of range 1..64")
+REFUSES(negative_sessions_are_refused, MINIMAL "    sessions: -1\n",
+        "6: tokens[0].sessions: -1 is out of range 1..64")
+REFUSES(absurdly_many_sessions_are_refused, MINIMAL "    sessions: 99999999999999999999\n",
+        "6: tokens[0].sessions: 999999999999999999... is out of range 1..64")
+REFUSES(sessions_in_words_are_refused, MINIMAL "    sessions: four\n",
+        "6: tokens[0].sessions: \"four\" is not a whole number")
+REFUSES(sessions_in_quotes_are_refused, MINIMAL "    sessions: \"4\"\n",
+        "6: tokens[0].sessions: \"4\" is not a whole number")
+REFUSES(octal_sessions_are_refused, MINIMAL "    sessions: 010\n",
+        "6: tokens[0].sessions: \"010\" is not a whole number")
+REFUSES(fractional_sessions_are_refused, MINIMAL "    sessions: 4.0\n",
+        "6: tokens[0].sessions: \"4.0\" is not a whole number")
+REFUSES(a_capital_ring_is_refused, "ring: Prod\n" TOKEN,
+        "1: ring: must be 1 to 24 of a-z, 0-9 and '-', with no '-' at either end")
+REFUSES(a_long_ring_is_refused, "ring: abcdefghijklmnopqrstuvwxy\n" TOKEN,
+        "1: ring: must be 1 to 24 of a-z, 0-9 and '-', with no '-' at either end")
+REFUSES(a_ring_with_an_escape_is_refused, "ring: \"p\\e\"\n" TOKEN,
+        "1: ring: must be UTF-8 text without control characters")
+REFUSES(a_relative_socket_is_refused, MINIMAL "socket: {path: kms.sock}\n",
+        "6: socket.path: must be an absolute path")
+REFUSES(an_abstract_socket_is_refused, MINIMAL "socket: {path: \"@kms\"}\n",
+        "6: socket.path: abstract sockets are refused: any process could take the name")
+REFUSES(a_socket_of_91_bytes_is_refused, MINIMAL "socket:\n  path: " NINETY_BYTES "s\n",
+        "7: socket.path: must be at most 90 bytes long")
+REFUSES(a_directory_is_no_socket, MINIMAL "socket: {path: /run/kms/}\n",
+        "6: socket.path: must name a socket, not a directory")
+REFUSES(a_mode_without_quotes_is_refused, MINIMAL "socket: {mode: 0660}\n",
+        "6: socket.mode: \"0660\" is not an octal mode in quotes (\"0660\")")
+REFUSES(a_mode_with_execute_bits_is_refused, MINIMAL "socket: {mode: \"0770\"}\n",
+        "6: socket.mode: 0770 is out of range 0600..0666 (no execute bits)")
+REFUSES(a_mode_that_shuts_the_owner_out_is_refused, MINIMAL "socket: {mode: \"0060\"}\n",
+        "6: socket.mode: 0060 is out of range 0600..0666 (no execute bits)")
+REFUSES(a_mode_with_a_sticky_bit_is_refused, MINIMAL "socket: {mode: \"1660\"}\n",
+        "6: socket.mode: 1660 is out of range 0600..0666 (no execute bits)")
+REFUSES(a_symbolic_mode_is_refused, MINIMAL "socket: {mode: \"u=rw\"}\n",
+        "6: socket.mode: \"u=rw\" is not an octal mode in quotes (\"0660\")")
+REFUSES(a_group_with_a_blank_is_refused, MINIMAL "socket: {group: \"a b\"}\n",
+        "6: socket.group: must be the name or number of a group")
+REFUSES(a_uid_out_of_range_is_refused, MINIMAL "socket: {allow_uids: [0, 4294967295]}\n",
+        "6: socket.allow_uids[1]: 4294967295 is out of range 0..4294967294")
+REFUSES(a_user_name_is_no_uid, MINIMAL "socket: {allow_uids: [nobody]}\n",
+        "6: socket.allow_uids[0]: \"nobody\" is not a whole number")
+REFUSES(a_relative_module_is_refused, "ring: prod\ntokens:\n  - module: ./lib.so\n",
+        "3: tokens[0].module: must be an absolute path, or the name of a p11-kit module")
+REFUSES(a_uri_of_another_scheme_is_refused, "ring: prod\ntokens:\n  - uri: https://hsm\n",
+        "3: tokens[0].uri: must start with \"pkcs11:\" (RFC 7512)")
+REFUSES(a_relative_state_dir_is_refused, MINIMAL "state_dir: lib\n",
+        "6: state_dir: must be an absolute path")
+REFUSES(a_refresh_below_a_second_is_refused, MINIMAL "refresh: 999ms\n",
+        "6: refresh: 999ms is out of range 1s..10m")
+REFUSES(a_refresh_above_ten_minutes_is_refused, MINIMAL "refresh: 11m\n",
+        "6: refresh: 11m is out of range 1s..10m")
+REFUSES(a_refresh_without_a_unit_is_refused, MINIMAL "refresh: 30\n",
+        "6: refresh: \"30\" is not a duration (a whole number and a unit: 500ms, 30s, 5m)")
+REFUSES(a_canary_of_zero_is_refused, MINIMAL "canary: 0s\n",
+        "6: canary: 0s is out of range 1s..10m")
+REFUSES(a_clock_skew_above_ten_minutes_is_refused, MINIMAL "clock_skew: 1h\n",
+        "6: clock_skew: 1h is out of range 0s..10m")
+REFUSES(a_negative_clock_skew_is_refused, MINIMAL "clock_skew: -1s\n",
+        "6: clock_skew: \"-1s\" is not a duration (a whole number and a unit: 500ms, 30s, 5m)")
+REFUSES(a_ready_timeout_above_ten_minutes_is_refused, MINIMAL "ready_timeout: 601s\n",
+        "6: ready_timeout: 601s is out of range 0s..10m")
+REFUSES(generation_zero_is_refused, MINIMAL "pins:\n  - generation: 0\n",
+        "7: pins[0].generation: 0 is out of range 1..999999999")
+REFUSES(a_short_fingerprint_is_refused, MINIMAL "pins:\n  - fingerprint: abcd\n",
+        "7: pins[0].fingerprint: \"abcd\" is not 64 hexadecimal digits")
+REFUSES(a_generation_with_two_pins_is_refused,
+        MINIMAL "pins:\n"
+                "  - {generation: 1, fingerprint: " DIGITS "}\n"
+                "  - {generation: 2, fingerprint: " DIGITS "}\n"
+                "  - {generation: 1, fingerprint: " DIGITS "}\n",
+        "9: pins[2]: this generation has a pin above")
+REFUSES(an_unknown_log_format_is_refused, MINIMAL "log: {format: xml}\n",
+        "6: log.format: \"xml\" is not text or json")
+REFUSES(an_unknown_log_level_is_refused, MINIMAL "log: {level: trace}\n",
+        "6: log.level: \"trace\" is not debug, info, warn or error")
+
+/* --- what must never be echoed --- */
+
+REFUSES(a_pin_in_the_uri_is_refused_without_an_echo,
+        "ring: prod\ntokens:\n  - uri: pkcs11:token=a?pin-value=1234\n",
+        "3: tokens[0].uri: must hold no pin-value: put the PIN into pin_file")
+REFUSES(a_pin_in_place_of_its_file_is_refused_without_an_echo,
+        "ring: prod\ntokens:\n  - pin_file: 1234\n",
+        "3: tokens[0].pin_file: must be an absolute path")
+
+/* --- the flag --- */
+
+static void a_socket_flag_replaces_the_path(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL);
+    struct kms_error err = { 0 };
+    assert_int_equal(kms_config_set_socket_path(&config, "/run/other.sock", &err), KMS_OK);
+    assert_string_equal(config.socket.path, "/run/other.sock");
+    kms_config_done(&config);
+}
+
+static void a_bad_socket_flag_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL);
+    struct kms_error err = { 0 };
+    assert_int_equal(kms_config_set_socket_path(&config, "run.sock", &err), KMS_E_INVALID);
+    assert_string_equal(err.msg, "--socket: must be an absolute path");
+    assert_string_equal(config.socket.path, "/run/kmsplugin/hsm-kms.sock");
+    kms_config_done(&config);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(defaults_fill_what_the_file_leaves_out),
+    cmocka_unit_test(every_field_is_read),
+    cmocka_unit_test(a_group_may_be_a_number),
+    cmocka_unit_test(a_socket_of_90_bytes_fits),
+    cmocka_unit_test(done_twice_is_safe),
+    cmocka_unit_test(a_missing_file_is_named),
+    cmocka_unit_test(a_directory_is_no_configuration),
+    cmocka_unit_test(a_huge_file_is_refused),
+    cmocka_unit_test(bytes_that_are_not_utf8_are_refused_with_their_line),
+    cmocka_unit_test(a_nul_inside_a_value_is_refused),
+    cmocka_unit_test(a_nul_byte_in_the_file_is_refused),
+    cmocka_unit_test(a_deep_nest_is_refused_early),
+    cmocka_unit_test(an_empty_file_is_refused),
+    cmocka_unit_test(a_file_of_comments_is_empty),
+    cmocka_unit_test(a_list_is_no_configuration),
+    cmocka_unit_test(a_text_is_no_configuration),
+    cmocka_unit_test(a_second_document_is_refused),
+    cmocka_unit_test(an_anchor_is_refused),
+    cmocka_unit_test(an_alias_is_refused),
+    cmocka_unit_test(an_anchor_on_a_mapping_is_refused),
+    cmocka_unit_test(an_anchor_on_a_list_is_refused),
+    cmocka_unit_test(a_tag_is_refused),
+    cmocka_unit_test(broken_yaml_is_refused_with_its_line),
+    cmocka_unit_test(a_tab_as_indentation_is_refused),
+    cmocka_unit_test(an_unknown_field_is_refused),
+    cmocka_unit_test(an_unknown_field_of_a_section_is_refused),
+    cmocka_unit_test(an_unknown_field_of_a_token_is_refused),
+    cmocka_unit_test(an_unknown_field_of_a_pin_is_refused),
+    cmocka_unit_test(an_unknown_field_of_log_is_refused),
+    cmocka_unit_test(a_schema_path_is_no_field),
+    cmocka_unit_test(an_empty_field_name_is_refused),
+    cmocka_unit_test(a_field_name_with_a_nul_is_refused),
+    cmocka_unit_test(a_hostile_field_name_is_escaped_and_cut),
+    cmocka_unit_test(a_list_is_no_field_name),
+    cmocka_unit_test(a_duplicate_field_is_refused),
+    cmocka_unit_test(a_duplicate_field_of_a_token_is_refused),
+    cmocka_unit_test(a_duplicate_section_is_refused),
+    cmocka_unit_test(the_first_fault_of_the_file_is_reported),
+    cmocka_unit_test(a_section_is_a_mapping),
+    cmocka_unit_test(a_section_without_a_value_is_refused),
+    cmocka_unit_test(tokens_is_a_list),
+    cmocka_unit_test(a_token_is_a_mapping),
+    cmocka_unit_test(allow_uids_is_a_list),
+    cmocka_unit_test(a_text_is_no_list),
+    cmocka_unit_test(a_number_is_no_mapping),
+    cmocka_unit_test(a_field_needs_a_value),
+    cmocka_unit_test(null_is_no_value),
+    cmocka_unit_test(an_empty_text_is_refused),
+    cmocka_unit_test(ring_is_required),
+    cmocka_unit_test(tokens_is_required),
+    cmocka_unit_test(module_is_required),
+    cmocka_unit_test(uri_is_required),
+    cmocka_unit_test(pin_file_is_required),
+    cmocka_unit_test(generation_is_required),
+    cmocka_unit_test(fingerprint_is_required),
+    cmocka_unit_test(no_token_is_refused),
+    cmocka_unit_test(two_tokens_are_refused),
+    cmocka_unit_test(zero_sessions_are_refused),
+    cmocka_unit_test(sixty_five_sessions_are_refused),
+    cmocka_unit_test(negative_sessions_are_refused),
+    cmocka_unit_test(absurdly_many_sessions_are_refused),
+    cmocka_unit_test(sessions_in_words_are_refused),
+    cmocka_unit_test(sessions_in_quotes_are_refused),
+    cmocka_unit_test(octal_sessions_are_refused),
+    cmocka_unit_test(fractional_sessions_are_refused),
+    cmocka_unit_test(a_capital_ring_is_refused),
+    cmocka_unit_test(a_long_ring_is_refused),
+    cmocka_unit_test(a_ring_with_an_escape_is_refused),
+    cmocka_unit_test(a_relative_socket_is_refused),
+    cmocka_unit_test(an_abstract_socket_is_refused),
+    cmocka_unit_test(a_socket_of_91_bytes_is_refused),
+    cmocka_unit_test(a_directory_is_no_socket),
+    cmocka_unit_test(a_mode_without_quotes_is_refused),
+    cmocka_unit_test(a_mode_with_execute_bits_is_refused),
+    cmocka_unit_test(a_mode_that_shuts_the_owner_out_is_refused),
+    cmocka_unit_test(a_mode_with_a_sticky_bit_is_refused),
+    cmocka_unit_test(a_symbolic_mode_is_refused),
+    cmocka_unit_test(a_group_with_a_blank_is_refused),
+    cmocka_unit_test(a_uid_out_of_range_is_refused),
+    cmocka_unit_test(a_user_name_is_no_uid),
+    cmocka_unit_test(a_relative_module_is_refused),
+    cmocka_unit_test(a_uri_of_another_scheme_is_refused),
+    cmocka_unit_test(a_relative_state_dir_is_refused),
+    cmocka_unit_test(a_refresh_below_a_second_is_refused),
+    cmocka_unit_test(a_refresh_above_ten_minutes_is_refused),
+    cmocka_unit_test(a_refresh_without_a_unit_is_refused),
+    cmocka_unit_test(a_canary_of_zero_is_refused),
+    cmocka_unit_test(a_clock_skew_above_ten_minutes_is_refused),
+    cmocka_unit_test(a_negative_clock_skew_is_refused),
+    cmocka_unit_test(a_ready_timeout_above_ten_minutes_is_refused),
+    cmocka_unit_test(generation_zero_is_refused),
+    cmocka_unit_test(a_short_fingerprint_is_refused),
+    cmocka_unit_test(a_generation_with_two_pins_is_refused),
+    cmocka_unit_test(an_unknown_log_format_is_refused),
+    cmocka_unit_test(an_unknown_log_level_is_refused),
+    cmocka_unit_test(a_pin_in_the_uri_is_refused_without_an_echo),
+    cmocka_unit_test(a_pin_in_place_of_its_file_is_refused_without_an_echo),
+    cmocka_unit_test(a_socket_flag_replaces_the_path),
+    cmocka_unit_test(a_bad_socket_flag_is_refused_by_name),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, make_file, remove_file);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "check.h"
+
+#include "fake/keystore.h"
+#include "key_settle.h"
+#include "kms/clock.h"
+
+#define FIRST "prod.v1@20261201T120000Z"
+#define SECOND "prod.v1@20261201T120001Z"
+
+enum { NO_PATIENCE_MS = 0, LONG_MS = 60 * 1000 };
+
+/* The fake counts its CKA_IDs up: the key that is added first has the smaller one. */
+struct bench {
+    struct fake_keystore *fake;
+    struct kms_keystore *ks;
+    struct kms_error err;
+    bool yielded;
+};
+
+static int set_up(void **state)
+{
+    static struct bench bench;
+    bench = (struct bench){ .fake = fake_keystore_new() };
+    bench.ks = fake_keystore_seam(bench.fake);
+    *state = &bench;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    kms_keystore_close(bench->ks);
+    return 0;
+}
+
+static struct kms_kek_info generate(struct bench *bench, const char *label)
+{
+    struct kms_kek_info kek = { .label = "" };
+    assert_ok(kms_keystore_generate(bench->ks, label, KMS_DEADLINE_NEVER, &kek, &bench->err),
+              &bench->err);
+    return kek;
+}
+
+static bool has(struct bench *bench, const char *label)
+{
+    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    assert_ok(kms_keystore_inventory(bench->ks, label, KMS_DEADLINE_NEVER, &inventory, &bench->err),
+              &bench->err);
+    return inventory.count > 0;
+}
+
+static void a_key_alone_stands(void **state)
+{
+    struct bench *bench = *state;
+    fake_keystore_add(bench->fake, "prod.v2@20261201T120000Z", 9);
+    struct kms_kek_info kek = generate(bench, FIRST);
+    assert_ok(kms_key_settle(bench->ks, "prod", LONG_MS, &kek, &bench->yielded, &bench->err),
+              &bench->err);
+    assert_false(bench->yielded);
+    assert_string_equal(kek.label, FIRST);
+    assert_true(has(bench, FIRST));
+}
+
+static void the_larger_id_goes_without_waiting(void **state)
+{
+    struct bench *bench = *state;
+    (void)generate(bench, FIRST);
+    struct kms_kek_info kek = generate(bench, SECOND);
+    assert_ok(kms_key_settle(bench->ks, "prod", LONG_MS, &kek, &bench->yielded, &bench->err),
+              &bench->err);
+    assert_true(bench->yielded);
+    assert_string_equal(kek.label, FIRST);
+    assert_int_equal(fake_keystore_calls(bench->fake, FAKE_INVENTORY), 2);
+    assert_true(has(bench, FIRST));
+    assert_false(has(bench, SECOND));
+}
+
+static void the_smaller_id_goes_when_the_larger_stays(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    (void)generate(bench, SECOND);
+    assert_ok(kms_key_settle(bench->ks, "prod", NO_PATIENCE_MS, &kek, &bench->yielded, &bench->err),
+              &bench->err);
+    assert_true(bench->yielded);
+    assert_string_equal(kek.label, SECOND);
+    assert_false(has(bench, FIRST));
+    assert_true(has(bench, SECOND));
+}
+
+static void a_failed_listing_says_that_the_key_exists(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, 1);
+    assert_int_equal(kms_key_settle(bench->ks, "prod", LONG_MS, &kek, &bench->yielded, &bench->err),
+                     KMS_E_UNAVAILABLE);
+    assert_string_equal(bench->err.msg, "'" FIRST "' was created, but the token can't be listed to "
+                                        "see whether it is the only one: fake failure: "
+                                        "unavailable; run key list");
+    assert_true(has(bench, FIRST));
+}
+
+static void a_calm_token_is_listed_once(void **state)
+{
+    struct bench *bench = *state;
+    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    (void)generate(bench, FIRST);
+    assert_ok(kms_key_list_settled(bench->ks, "prod", LONG_MS, &inventory, &bench->err),
+              &bench->err);
+    assert_int_equal(inventory.count, 1);
+    assert_int_equal(fake_keystore_calls(bench->fake, FAKE_INVENTORY), 1);
+}
+
+static void duplicates_that_stay_are_listed(void **state)
+{
+    struct bench *bench = *state;
+    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    (void)generate(bench, FIRST);
+    (void)generate(bench, SECOND);
+    assert_ok(kms_key_list_settled(bench->ks, "prod", NO_PATIENCE_MS, &inventory, &bench->err),
+              &bench->err);
+    assert_int_equal(inventory.count, 2);
+}
+
+static void a_token_away_cannot_be_listed(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_inventory inventory = { 0 };
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, -1);
+    assert_int_equal(kms_key_list_settled(bench->ks, "prod", LONG_MS, &inventory, &bench->err),
+                     KMS_E_UNAVAILABLE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_key_alone_stands, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_larger_id_goes_without_waiting, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_smaller_id_goes_when_the_larger_stays, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_failed_listing_says_that_the_key_exists, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_calm_token_is_listed_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(duplicates_that_stay_are_listed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_token_away_cannot_be_listed, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
