@@ -3,30 +3,45 @@
 
 #include "rv.h"
 
-/* SoftHSM hides private keys from a session that lost its login: that must not look as if the KEK
- * were gone. */
-static enum kms_code find_again(struct pkcs11_call *call, const struct pkcs11_place *place,
-                                CK_OBJECT_HANDLE *ret_handle, struct kms_error *err)
+/* One look for the KEK.  *ret_absent: it isn't there, and the session is logged in now. */
+static enum kms_code look_for(struct pkcs11_call *call, const struct pkcs11_place *place,
+                              bool *ret_absent, CK_OBJECT_HANDLE *ret_handle, struct kms_error *err)
 {
     struct pkcs11_kek kek;
-    bool absent = false;
-    enum kms_code rc = pkcs11_kek_find(place, call->ref, &kek, &absent, err);
+    enum kms_code rc = pkcs11_kek_find(place, call->ref, &kek, ret_absent, err);
     if (rc == KMS_OK) {
         pkcs11_cache_remember(call->cache, call->link.epoch, call->ref, &kek);
         *ret_handle = kek.handle;
         return KMS_OK;
     }
-    if (!absent)
+    if (!*ret_absent)
         return rc;
     struct kms_error lost;
     enum kms_code login_rc = pkcs11_token_check_login(place->wrap->fn, place->session->handle,
                                                       call->link.token, &lost);
-    if (login_rc == KMS_OK) {
-        pkcs11_connection_doubt(call->connection);
-        return rc;
+    if (login_rc != KMS_OK) {
+        *err = lost;
+        *ret_absent = false;
+        return login_rc;
     }
-    *err = lost;
-    return login_rc;
+    return rc;
+}
+
+/* SoftHSM hides private keys from a session that lost its login: that must not look as if the KEK
+ * were gone, even if another call logged in again between our look and our check. */
+static enum kms_code find_again(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                CK_OBJECT_HANDLE *ret_handle, struct kms_error *err)
+{
+    uint64_t logins = pkcs11_connection_logins(call->connection);
+    bool absent = false;
+    enum kms_code rc = look_for(call, place, &absent, ret_handle, err);
+    if (!absent)
+        return rc;
+    if (logins % 2 != 0 || pkcs11_connection_logins(call->connection) != logins)
+        return pkcs11_fail(err, "C_FindObjects", CKR_USER_NOT_LOGGED_IN, "looking for KEK '%s'",
+                           call->ref->label);
+    pkcs11_connection_doubt(call->connection);
+    return rc;
 }
 
 static enum kms_code locate(struct pkcs11_call *call, const struct pkcs11_place *place,

@@ -39,6 +39,7 @@ struct pkcs11_connection {
     bool connected;
     bool connecting;
     bool logging_in;
+    uint64_t logins; /* begun and ended: odd while one is under way */
     bool doubted;
     unsigned inside;
     uint64_t epoch;
@@ -387,6 +388,8 @@ static bool begin_login(struct pkcs11_connection *connection, int64_t deadline_m
         in_time = kms_cond_wait_until(&connection->changed, &connection->mutex, deadline_ms);
     bool mine = !connection->logging_in;
     connection->logging_in = true;
+    if (mine)
+        connection->logins++;
     (void)pthread_mutex_unlock(&connection->mutex);
     return mine;
 }
@@ -395,6 +398,7 @@ static void end_login(struct pkcs11_connection *connection)
 {
     (void)pthread_mutex_lock(&connection->mutex);
     connection->logging_in = false;
+    connection->logins++;
     (void)pthread_cond_broadcast(&connection->changed);
     (void)pthread_mutex_unlock(&connection->mutex);
 }
@@ -426,6 +430,14 @@ enum kms_code pkcs11_connection_restore_login(struct pkcs11_connection *connecti
     }
     end_login(connection);
     return rc;
+}
+
+uint64_t pkcs11_connection_logins(struct pkcs11_connection *connection)
+{
+    (void)pthread_mutex_lock(&connection->mutex);
+    uint64_t logins = connection->logins;
+    (void)pthread_mutex_unlock(&connection->mutex);
+    return logins;
 }
 
 /* --- the rest --- */

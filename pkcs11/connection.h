@@ -60,6 +60,10 @@ KMS_MUST_CHECK enum kms_code pkcs11_connection_restore_login(struct pkcs11_conne
                                                              int64_t deadline_ms,
                                                              struct kms_error *err);
 
+/* A count that is odd while a lost login is being restored.  Even and unchanged over a look at the
+ * token means: the login wasn't regained during the look. */
+uint64_t pkcs11_connection_logins(struct pkcs11_connection *connection);
+
 void pkcs11_connection_describe(struct pkcs11_connection *connection,
                                 struct kms_token_info *ret_info);
 void pkcs11_connection_reload(struct pkcs11_connection *connection);

@@ -280,10 +280,10 @@ static CK_RV fake_login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned c
     return end(CKR_OK);
 }
 
-static bool matches_search(struct object *object)
+static bool matches(struct object *object, const struct search *search)
 {
-    for (CK_ULONG i = 0; i < the->search_count; i++) {
-        const CK_ATTRIBUTE *wanted = &the->search[i];
+    for (CK_ULONG i = 0; i < search->count; i++) {
+        const CK_ATTRIBUTE *wanted = &search->template[i];
         const struct attribute *has = fake_attribute_of(object, wanted->type);
         if (has == NULL || has->len != wanted->ulValueLen ||
             (has->len > 0 && memcmp(has->data, wanted->pValue, has->len) != 0))
@@ -295,19 +295,19 @@ static bool matches_search(struct object *object)
 static CK_RV fake_find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
 {
     BEGIN_IN_SESSION("C_FindObjectsInit", session);
-    if (the->search != NULL)
+    struct search *search = &the->searches[session];
+    if (search->template != NULL)
         return end(CKR_OPERATION_ACTIVE);
-    the->search = calloc(count + 1, sizeof(*the->search));
-    assert(the->search != NULL);
+    search->template = calloc(count + 1, sizeof(*search->template));
+    assert(search->template != NULL);
     for (CK_ULONG i = 0; i < count; i++) {
-        the->search[i] = template[i];
-        the->search[i].pValue = malloc(template[i].ulValueLen + 1);
-        assert(the->search[i].pValue != NULL);
+        search->template[i] = template[i];
+        search->template[i].pValue = malloc(template[i].ulValueLen + 1);
+        assert(search->template[i].pValue != NULL);
         if (template[i].ulValueLen > 0)
-            memcpy(the->search[i].pValue, template[i].pValue, template[i].ulValueLen);
+            memcpy(search->template[i].pValue, template[i].pValue, template[i].ulValueLen);
     }
-    the->search_count = count;
-    the->search_at = 0;
+    search->count = count;
     return end(CKR_OK);
 }
 
@@ -315,11 +315,14 @@ static CK_RV fake_find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *handles, CK_
                        CK_ULONG *ret_count)
 {
     BEGIN_IN_SESSION("C_FindObjects", session);
+    struct search *search = &the->searches[session];
+    if (search->template == NULL)
+        return end(CKR_OPERATION_NOT_INITIALIZED);
     *ret_count = 0;
-    for (; the->search_at < OBJECTS && *ret_count < max; the->search_at++) {
-        struct object *object = &the->objects[the->search_at];
-        if (object->used && !is_hidden(object) && matches_search(object))
-            handles[(*ret_count)++] = the->handle_base + the->search_at + 1;
+    for (; search->at < OBJECTS && *ret_count < max; search->at++) {
+        struct object *object = &the->objects[search->at];
+        if (object->used && !is_hidden(object) && matches(object, search))
+            handles[(*ret_count)++] = the->handle_base + search->at + 1;
     }
     return end(CKR_OK);
 }
@@ -327,7 +330,7 @@ static CK_RV fake_find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *handles, CK_
 static CK_RV fake_find_final(CK_SESSION_HANDLE session)
 {
     BEGIN_IN_SESSION("C_FindObjectsFinal", session);
-    fake_end_search();
+    fake_end_search(session);
     return end(CKR_OK);
 }
 

@@ -13,6 +13,7 @@ struct fake_module *the;
 void fake_drop_session(CK_SESSION_HANDLE session)
 {
     the->sessions[session] = false;
+    fake_end_search(session);
     for (size_t i = 0; i < OBJECTS; i++) {
         if (the->objects[i].used && the->objects[i].session == session)
             the->objects[i].used = false;
@@ -70,13 +71,13 @@ struct object *fake_new_object(CK_SESSION_HANDLE session, size_t *ret_place)
     return NULL;
 }
 
-void fake_end_search(void)
+void fake_end_search(CK_SESSION_HANDLE session)
 {
-    for (CK_ULONG i = 0; i < the->search_count; i++)
-        free(the->search[i].pValue);
-    free(the->search);
-    the->search = NULL;
-    the->search_count = 0;
+    struct search *search = &the->searches[session];
+    for (CK_ULONG i = 0; i < search->count; i++)
+        free(search->template[i].pValue);
+    free(search->template);
+    *search = (struct search){ 0 };
 }
 
 /* --- for the tests --- */
@@ -103,7 +104,8 @@ void fake_module_free(struct fake_module *m)
     if (m == NULL)
         return;
     assert(m == the);
-    fake_end_search();
+    for (CK_SESSION_HANDLE session = 0; session < SESSIONS; session++)
+        fake_end_search(session);
     pthread_cond_destroy(&m->changed);
     pthread_mutex_destroy(&m->mutex);
     free(m);

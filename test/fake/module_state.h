@@ -32,6 +32,13 @@ struct object {
     size_t count;
 };
 
+/* Of C_FindObjectsInit, one a session (PKCS#11 v2.40 section 5.7); the template is copied. */
+struct search {
+    CK_ATTRIBUTE *template;
+    CK_ULONG count;
+    size_t at;
+};
+
 struct rule {
     const char *call;
     CK_RV rv;
@@ -56,9 +63,7 @@ struct fake_module {
     } calls[NAMES];
     const char *hold;
     bool held;
-    CK_ATTRIBUTE *search; /* of C_FindObjectsInit; copied */
-    CK_ULONG search_count;
-    size_t search_at;
+    struct search searches[SESSIONS];
 };
 
 extern struct fake_module *the; /* the one there is */
@@ -74,6 +79,6 @@ void fake_set_attribute(struct object *object, CK_ATTRIBUTE_TYPE type, const voi
 void fake_set_flag(struct object *object, CK_ATTRIBUTE_TYPE type, bool value);
 bool fake_flag_of(struct object *object, CK_ATTRIBUTE_TYPE type);
 struct object *fake_new_object(CK_SESSION_HANDLE session, size_t *ret_place);
-void fake_end_search(void);
+void fake_end_search(CK_SESSION_HANDLE session);
 
 #endif
