@@ -109,6 +109,15 @@ static bool refuse_by_attributes(struct kms_ring_entry *entry)
     return true;
 }
 
+/* Whoever may write to the partition can give a key that he knows any label; what it unwraps would be
+ * objects of his making.  So a key needs a pin, or to have been made on the token. */
+static bool is_trusted(const struct kms_kek_info *kek, const struct kms_pin *pin)
+{
+    if (pin == NULL)
+        return is_true(kek, KMS_KEK_LOCAL);
+    return same_fingerprint(pin->fingerprint, kek->fingerprint);
+}
+
 /* What makes a KEK untrusted. True: @entry got its state. */
 static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
                             struct kms_ring_entry *entry, const struct kms_pin *pin)
@@ -122,7 +131,6 @@ static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snap
                   "substituted: generation %u is pinned to fingerprint %s, this key has %s",
                   (unsigned)entry->generation, shorten(pin->fingerprint).text,
                   shorten(entry->kek.fingerprint).text);
-        entry->may_unwrap = false;
     } else if (pin == NULL && is_duplicated(snapshot, entry)) {
         set_state(entry, KMS_KEK_REFUSED,
                   "duplicate: another key on the token has generation %u; destroy one of them",
@@ -148,9 +156,10 @@ static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot
     }
     bool again = seen != NULL && seen->consecutive > 0;
     entry->seen_since_utc_s = again ? seen->since_utc_s : evidence->now_utc_s;
-    entry->may_unwrap = kek->fingerprinted && !is_false(kek, KMS_KEK_UNWRAP);
-
     const struct kms_pin *pin = kms_evidence_pin(evidence, entry->generation);
+    entry->may_unwrap = kek->fingerprinted && !is_false(kek, KMS_KEK_UNWRAP) &&
+                        is_trusted(kek, pin);
+
     if (refuse_by_attributes(entry) || refuse_by_trust(evidence, snapshot, entry, pin))
         return;
     if (entry->generation == evidence->promoted)
@@ -234,7 +243,8 @@ static void explain_nothing_promoted(const struct kms_evidence *evidence,
         }
     }
     if (snapshot->count > 0)
-        snprintf(snapshot->problem, sizeof snapshot->problem, "no KEK of ring '%s' is promoted yet",
+        snprintf(snapshot->problem, sizeof snapshot->problem,
+                 "no KEK of ring '%s' is promoted yet: wait until it was listed twice",
                  evidence->ring);
     else
         snprintf(

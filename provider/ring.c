@@ -77,8 +77,8 @@ static enum kms_code explain_unusable(const struct kms_ring_entry *entry,
     bool meant = head_matches(entry, key_id) || !entry->kek.fingerprinted;
     if (!meant || entry->may_unwrap)
         return KMS_OK;
-    const char *advice = entry->state == KMS_KEK_DISABLED ? "enable it" : "restore the KEK";
-    return kms_fail(err, KMS_E_PRECONDITION, "KEK '%.60s' is %s: %s; %s, do not delete objects",
+    const char *advice = entry->state == KMS_KEK_MISSING ? "restore the KEK; " : "";
+    return kms_fail(err, KMS_E_PRECONDITION, "KEK '%.60s' is %s: %s; %sdo not delete objects",
                     entry->kek.label, kms_kek_state_name(entry->state), entry->reason, advice);
 }
 

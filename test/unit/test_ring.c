@@ -276,7 +276,7 @@ static void a_readable_key_is_never_promoted(void **unused)
     assert_refused("CKA_SENSITIVE is false");
 }
 
-static void a_foreign_key_is_never_promoted_but_unwraps(void **unused)
+static void a_foreign_key_neither_wraps_nor_unwraps(void **unused)
 {
     (void)unused;
     fake_keystore_add(token, "prod.v1@" PAST, 1);
@@ -284,7 +284,7 @@ static void a_foreign_key_is_never_promoted_but_unwraps(void **unused)
     fake_keystore_add(token, "prod.v2@" PAST, 2);
     fake_keystore_set(token, "prod.v2@" PAST, 0, KMS_KEK_LOCAL);
     assert_refused("foreign origin");
-    assert_true(entry_of(2).may_unwrap);
+    assert_false(entry_of(2).may_unwrap);
 }
 
 static void duplicates_are_never_promoted(void **unused)
@@ -377,6 +377,7 @@ static void a_fingerprint_from_the_configuration_is_trusted(void **unused)
     fake_keystore_add(token, "prod.v1@" PAST, 1);
     fake_keystore_set(token, "prod.v1@" PAST, 0, KMS_KEK_LOCAL);
     assert_int_equal(refresh(), 1);
+    assert_true(entry_of(1).may_unwrap);
 }
 
 static void a_contradiction_of_configuration_and_pins_is_an_error(void **unused)
@@ -480,7 +481,7 @@ int main(void)
         RING_TEST(the_pinned_key_back_on_the_token_serves_again),
         RING_TEST(an_extractable_key_is_never_promoted),
         RING_TEST(a_readable_key_is_never_promoted),
-        RING_TEST(a_foreign_key_is_never_promoted_but_unwraps),
+        RING_TEST(a_foreign_key_neither_wraps_nor_unwraps),
         RING_TEST(duplicates_are_never_promoted),
         RING_TEST(a_key_without_unwrap_is_never_promoted),
         RING_TEST(a_label_that_cannot_be_read_disturbs_nothing),
