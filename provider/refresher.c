@@ -25,6 +25,8 @@ struct kms_refresher {
     int64_t next_refresh_ms;
     int64_t next_canary_ms;
     int64_t retry_ms;
+    bool news;                  /* the last listing changed what some KEK is: look again soon */
+    struct kms_error unwritten; /* why ring.json couldn't be written last time */
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;  /* for the thread: kicked or stopping */
@@ -203,9 +205,10 @@ static bool same_kek(const struct kms_ring_entry *a, const struct kms_ring_entry
            memcmp(a->kek.cka_id, b->kek.cka_id, a->kek.cka_id_len) == 0;
 }
 
-/* One line for each KEK whose state is not what it was. */
-static void log_changes(const struct kms_snapshot *before, const struct kms_snapshot *after)
+/* One line for each KEK whose state is not what it was; true if there was any. */
+static bool log_changes(const struct kms_snapshot *before, const struct kms_snapshot *after)
 {
+    bool news = false;
     for (size_t i = 0; i < after->count; i++) {
         const struct kms_ring_entry *entry = &after->entries[i];
         bool same = false;
@@ -216,7 +219,9 @@ static void log_changes(const struct kms_snapshot *before, const struct kms_snap
         }
         if (!same)
             log_entry(entry);
+        news |= !same;
     }
+    return news;
 }
 
 /* Makes @plan durable.  If it can't be, nothing new is pinned or promoted; what was goes on. */
@@ -227,9 +232,12 @@ static enum kms_code persist(struct kms_refresher *refresher, struct kms_ring_pl
         return KMS_OK;
     enum kms_code rc = kms_state_dir_write(refresher->options.state_dir, &plan->state, err);
     if (rc != KMS_OK) {
-        kms_log_error(KMS_LOG_ERROR, "ring.json not written", err, NULL, 0);
+        if (differs(&refresher->unwritten, err))
+            kms_log_error(KMS_LOG_ERROR, "ring.json not written", err, NULL, 0);
+        refresher->unwritten = *err;
         return rc;
     }
+    refresher->unwritten = (struct kms_error){ .code = KMS_OK };
     if (plan->first_use)
         kms_log(KMS_LOG_WARN, "keks trusted on first use",
                 KMS_F_INT("pins", (int64_t)plan->state.pin_count));
@@ -308,7 +316,7 @@ static enum kms_code refresh(struct kms_refresher *refresher, uint64_t sequence,
 
     KMS_CLEANUP(kms_snapshot_release_ptr)
     struct kms_snapshot *after = kms_ring_acquire_newest(refresher->options.keks);
-    log_changes(before, after);
+    refresher->news = log_changes(before, after);
     if (after->code == KMS_OK)
         return KMS_OK;
     if (after->promoted == 0 && unwritten.code != KMS_OK)
@@ -391,7 +399,8 @@ static int64_t least(int64_t a, int64_t b)
 /* Lists if due, asked for or something failed; then the canary if due or something failed. */
 static void run_once(struct kms_refresher *refresher)
 {
-    bool good = run_refresh(refresher);
+    bool listed = run_refresh(refresher);
+    bool good = listed;
     int64_t now_ms = kms_monotonic_ms();
     if (good && (is_failing(refresher) || now_ms >= refresher->next_canary_ms)) {
         good = run_canary(refresher);
@@ -403,6 +412,8 @@ static void run_once(struct kms_refresher *refresher)
                                                     refresher->options.canary_ms);
         return;
     }
+    if (listed && refresher->news)
+        refresher->retry_ms = RETRY_FIRST_MS;
     refresher->next_refresh_ms = kms_monotonic_ms() + refresher->retry_ms;
     refresher->retry_ms = least(2 * refresher->retry_ms, RETRY_LONGEST_MS);
 }
