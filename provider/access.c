@@ -24,7 +24,7 @@ static bool is_member(const struct kms_access_peer *peer, gid_t group)
 bool kms_access_allows(const struct kms_access_rules *rules, const struct kms_access_peer *peer)
 {
     return peer->uid == 0 || peer->uid == rules->self || uid_is_listed(rules, peer->uid) ||
-           (rules->has_group && is_member(peer, rules->group));
+           is_member(peer, rules->group);
 }
 
 bool kms_log_limit_pass(struct kms_log_limit *limit, int64_t now_ms, uint64_t *ret_count)

@@ -11,9 +11,8 @@
 #include "kms/compiler.h"
 
 struct kms_access_rules {
-    uid_t self; /* the server's own effective uid */
-    bool has_group;
-    gid_t group;                /* socket.group */
+    uid_t self;                 /* the server's own effective uid */
+    gid_t group;                /* socket.group, else the server's own */
     const uint32_t *allow_uids; /* borrowed */
     size_t allow_uid_count;
 };

@@ -24,7 +24,7 @@ enum {
 struct kms_config_socket {
     char *path;  /* absolute; abstract sockets are refused */
     mode_t mode; /* 0600..0666 */
-    char *group; /* name or number */
+    char *group; /* name or number; NULL: the service's own */
     uint32_t *allow_uids;
     size_t allow_uid_count;
 };

@@ -108,8 +108,7 @@ static enum kms_code check_directory(const struct kms_socket *socket, struct kms
     if ((st.st_mode & S_IWOTH) != 0)
         return kms_fail(err, KMS_E_PRECONDITION,
                         "socket directory '%s' is writable by others; chmod o-w it", dir);
-    bool group_is_trusted = st.st_gid == 0 ||
-                            (socket->rules.has_group && st.st_gid == socket->rules.group);
+    bool group_is_trusted = st.st_gid == 0 || st.st_gid == socket->rules.group;
     if ((st.st_mode & S_IWGRP) != 0 && !group_is_trusted)
         return kms_fail(err, KMS_E_PRECONDITION,
                         "socket directory '%s' is writable by group %u; chmod g-w it", dir,
@@ -194,7 +193,7 @@ static enum kms_code bind_fresh(struct kms_socket *socket, const struct sockaddr
 
 static enum kms_code publish(struct kms_socket *socket, const char *fresh, struct kms_error *err)
 {
-    if (socket->rules.has_group && chown(fresh, (uid_t)-1, socket->rules.group) != 0)
+    if (chown(fresh, (uid_t)-1, socket->rules.group) != 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "chown", errno,
                               "cannot give the socket to group %u", socket->rules.group);
     if (chmod(fresh, socket->mode) != 0)
@@ -244,7 +243,7 @@ static enum kms_code copy_options(struct kms_socket *socket,
         socket->rules.allow_uids = socket->allow_uids;
         socket->rules.allow_uid_count = options->allow_uid_count;
     }
-    socket->rules.has_group = options->group != NULL;
+    socket->rules.group = getegid();
     return options->group != NULL ? find_group(options->group, &socket->rules.group, err) : KMS_OK;
 }
 

@@ -12,7 +12,8 @@
 struct kms_socket_options {
     const char *path;
     mode_t mode;
-    const char *group; /* name or number; peers with it (gid or supplementary) may speak */
+    const char
+        *group; /* name or number; peers with it (gid or supplementary) may speak; NULL: ours */
     const uint32_t *allow_uids;
     size_t allow_uid_count;
     unsigned max_per_uid; /* connections; 0: 64 */

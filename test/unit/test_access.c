@@ -6,7 +6,7 @@ enum { SELF = 990, GROUP = 500, STRANGER = 12345 };
 
 static const uint32_t listed[] = { 65534, 1001 };
 static const struct kms_access_rules rules = {
-    .self = SELF, .has_group = true, .group = GROUP, .allow_uids = listed, .allow_uid_count = 2
+    .self = SELF, .group = GROUP, .allow_uids = listed, .allow_uid_count = 2
 };
 static const gid_t other_groups[] = { 7, 8 };
 static const gid_t groups_with_ours[] = { 7, 8, GROUP };
@@ -59,16 +59,6 @@ static void a_stranger_may_not_speak(void **state)
     assert_false(kms_access_allows(&rules, &peer));
 }
 
-static void without_a_group_in_the_rules_groups_do_not_count(void **state)
-{
-    (void)state;
-    const struct kms_access_rules no_group = { .self = SELF, .group = GROUP };
-    const struct kms_access_peer peer = {
-        .uid = STRANGER, .gid = GROUP, .groups = groups_with_ours, .group_count = 3
-    };
-    assert_false(kms_access_allows(&no_group, &peer));
-}
-
 static void a_gid_is_no_uid(void **state)
 {
     (void)state;
@@ -113,7 +103,6 @@ int main(void)
         cmocka_unit_test(the_group_as_gid_may_speak),
         cmocka_unit_test(the_group_among_supplementary_groups_may_speak),
         cmocka_unit_test(a_stranger_may_not_speak),
-        cmocka_unit_test(without_a_group_in_the_rules_groups_do_not_count),
         cmocka_unit_test(a_gid_is_no_uid),
         cmocka_unit_test(one_event_a_second_is_logged),
         cmocka_unit_test(events_held_back_are_told_once_their_second_is_over),

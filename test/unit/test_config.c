@@ -94,7 +94,7 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     struct kms_config config = load(MINIMAL);
     assert_string_equal(config.socket.path, "/run/kmsplugin/hsm-kms.sock");
     assert_int_equal(config.socket.mode, 0660);
-    assert_string_equal(config.socket.group, "root");
+    assert_null(config.socket.group);
     assert_int_equal(config.socket.allow_uid_count, 0);
     assert_int_equal(config.tokens[0].sessions, 4);
     assert_null(config.tokens[0].user);
