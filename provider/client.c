@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
@@ -19,6 +24,7 @@
 
 struct kms_client {
     grpc_channel *channel;
+    struct sockaddr_un address;
 };
 
 static grpc_arg int_arg(const char *key, int value)
@@ -52,12 +58,15 @@ static grpc_channel *create_channel(const char *target)
 enum kms_code kms_client_open(const char *socket_path, struct kms_client **ret_client,
                               struct kms_error *err)
 {
-    char target[512];
-    int len = snprintf(target, sizeof target, "unix:%s", socket_path);
-    if (len < 0 || (size_t)len >= sizeof target)
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (strlen(socket_path) >= sizeof address.sun_path)
         return kms_fail(err, KMS_E_INVALID, "socket path is too long");
+    strcpy(address.sun_path, socket_path); /* NOLINT: the length was checked just above */
+    char target[sizeof address.sun_path + sizeof "unix:"];
+    snprintf(target, sizeof target, "unix:%s", socket_path);
     grpc_init();
     struct kms_client *client = gpr_zalloc(sizeof *client);
+    client->address = address;
     client->channel = create_channel(target);
     *ret_client = client;
     return KMS_OK;
@@ -186,6 +195,29 @@ static enum kms_code fail_with_status(const struct exchange *exchange, struct km
     return kms_fail(err, raw.code, "%s: %s", kms_grpc_status_name(exchange->status), text);
 }
 
+/* core says of a failed connection neither which socket nor what to do, so we try once ourselves. */
+static enum kms_code explain_unavailable(const struct kms_client *client, struct kms_error *err)
+{
+    enum { REFUSAL_MS = 200 };
+    const char *path = client->address.sun_path;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return err->code;
+    if (connect(fd, (const struct sockaddr *)&client->address, sizeof client->address) != 0) {
+        kms_fail_errno(err, KMS_E_UNAVAILABLE, "connect", errno,
+                       "nothing answers on %s: is hsm-kms serve running there?", path);
+    } else {
+        struct pollfd ready = { .fd = fd, .events = POLLIN };
+        char byte;
+        if (poll(&ready, 1, REFUSAL_MS) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0)
+            kms_fail(err, KMS_E_UNAVAILABLE,
+                     "%s closes the connection: socket.group and allow_uids decide who may speak",
+                     path);
+    }
+    close(fd);
+    return err->code;
+}
+
 static enum kms_code take_reply(const struct exchange *exchange, struct kms_secret *ret_reply,
                                 struct kms_error *err)
 {
@@ -221,7 +253,11 @@ enum kms_code kms_client_call(struct kms_client *client, const char *path, struc
     if (!run_call(&exchange))
         return kms_fail(err, KMS_E_INTERNAL, "gRPC refused the call");
     if (exchange.status != GRPC_STATUS_OK)
-        return fail_with_status(&exchange, err);
+        rc = fail_with_status(&exchange, err);
+    if (exchange.status == GRPC_STATUS_UNAVAILABLE)
+        rc = explain_unavailable(client, err);
+    if (rc != KMS_OK)
+        return rc;
     return take_reply(&exchange, ret_reply, err);
 }
 
