@@ -33,7 +33,8 @@ static const struct argp_option argp_options[] = {
       "now, +DURATION (+1h) or a UTC time (2026-12-01T12:00:00Z); default: now for the first key, "
       "else after 2 x refresh + clock_skew",
       0 },
-    { "force", FORCE, NULL, 0, "allow an activation before all nodes can know the key", 0 },
+    { "force", FORCE, NULL, 0,
+      "allow an activation before all nodes can know the key, or a damaged ring.json", 0 },
     { "dry-run", DRY_RUN, NULL, 0, "say what would be done", 0 },
     { 0 },
 };
@@ -174,13 +175,22 @@ static void print_text(const struct outcome *outcome, const struct kms_kek_view 
     if (strcmp(outcome->name, "planned") == 0)
         (void)puts("next: run it again without --dry-run");
     else if (outcome->plan.generation == 1 && outcome->changed)
-        (void)puts("next: hsm-kms serve");
+        (void)puts("next: hsm-kms serve; a running one finds the key by itself");
     else
-        (void)printf("next: hsm-kms status, on every node after %s: it must be active there\n",
+        (void)printf("next: after %s kube-apiserver's next Status, once a minute, activates it on "
+                     "each node; see hsm-kms status\n",
                      activation);
 }
 
-static int refuse(const struct kms_key_plan *plan)
+static int refuse_blindly(void)
+{
+    (void)kms_command_error(
+        "refused: without ring.json a number that was used before could be used "
+        "again; mend it first, or --force");
+    return KMS_EXIT_REFUSED;
+}
+
+static int refuse_early(const struct kms_key_plan *plan)
 {
     char wanted[KMS_RFC3339_LEN + 1], earliest[KMS_RFC3339_LEN + 1];
     kms_time_text(plan->activation_utc_s, wanted, sizeof(wanted));
@@ -211,10 +221,12 @@ int kms_command_key_create(int argc, char **argv)
     struct outcome outcome = { 0 };
     struct kms_error err = { 0 };
     enum kms_code rc = kms_keyring_init(&keyring, &options.keyring, &err);
+    if (rc == KMS_OK && keyring.state_fault.code != KMS_OK && !options.force)
+        return refuse_blindly();
     if (rc == KMS_OK)
         rc = make_plan(&keyring, &options, &outcome, &err);
     if (rc == KMS_OK && outcome.plan.kind == KMS_KEY_TOO_EARLY)
-        return refuse(&outcome.plan);
+        return refuse_early(&outcome.plan);
     if (rc == KMS_OK)
         rc = act(&keyring, &options, &outcome, &err);
     if (rc != KMS_OK)

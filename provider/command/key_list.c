@@ -30,7 +30,7 @@ static void print_json(const struct kms_keyring *keyring, const struct kms_snaps
     kms_json_set(object, "promoted", json_integer(snapshot->promoted));
     kms_json_set(object, "node_state_known", json_boolean(keyring->state_known));
     kms_json_set(object, "problem", kms_json_text(snapshot->problem));
-    kms_json_set(object, "keys", keks);
+    kms_json_set(object, "keks", keks);
     kms_json_print(object);
 }
 

@@ -18,13 +18,36 @@ int64_t kms_key_lead_s(int64_t refresh_ms, int64_t clock_skew_ms)
     return seconds_up(2 * refresh_ms + clock_skew_ms);
 }
 
+static bool is_listed(const struct kms_key_plan_input *input, uint32_t generation)
+{
+    for (size_t i = 0; i < input->snapshot->count; i++)
+        if (input->snapshot->entries[i].generation == generation)
+            return true;
+    return false;
+}
+
+/* A key made elsewhere doesn't count before somebody vouches for it: its label may have any number,
+ * the last one too. */
 static uint32_t highest_generation(const struct kms_key_plan_input *input)
 {
     uint32_t highest = kms_state_highest(input->state);
-    for (size_t i = 0; i < input->snapshot->count; i++)
-        if (input->snapshot->entries[i].generation > highest)
-            highest = input->snapshot->entries[i].generation;
+    for (size_t i = 0; i < input->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &input->snapshot->entries[i];
+        bool foreign = entry->state == KMS_KEK_REFUSED && !entry->may_unwrap &&
+                       (entry->kek.known & entry->kek.attributes & KMS_KEK_LOCAL) == 0;
+        if (!foreign && entry->generation > highest)
+            highest = entry->generation;
+    }
     return highest;
+}
+
+/* The first number above @highest that no key has, whoever made it; 0: there is none. */
+static uint32_t next_generation(const struct kms_key_plan_input *input, uint32_t highest)
+{
+    uint32_t next = highest + 1;
+    while (is_listed(input, next))
+        next++;
+    return next <= KMS_GENERATION_MAX ? next : 0;
 }
 
 /* An anomaly is never promoted: waiting for it would block every later key. */
@@ -104,10 +127,10 @@ enum kms_code kms_key_plan(const struct kms_key_plan_input *input, struct kms_ke
         *ret_plan = plan;
         return KMS_OK;
     }
-    if (highest >= KMS_GENERATION_MAX)
+    plan.generation = next_generation(input, highest);
+    if (plan.generation == 0)
         return kms_fail(err, KMS_E_INVALID, "generation %u is the last that there can be",
                         (unsigned)KMS_GENERATION_MAX);
-    plan.generation = highest + 1;
     plan.activation_utc_s = activation_utc_s;
     if (highest > 0 && activation_utc_s < earliest_utc_s && !input->force)
         plan.kind = KMS_KEY_TOO_EARLY;

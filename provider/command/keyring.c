@@ -96,14 +96,13 @@ static enum kms_code get_pin_and_drop(struct kms_keyring *keyring,
 /* Without ring.json the commands still work, on what the labels say. */
 static void read_state(struct kms_keyring *keyring)
 {
-    struct kms_error err = { 0 };
     bool is_new = false;
     enum kms_code rc = kms_state_read(keyring->config.state_dir, keyring->config.ring,
-                                      &keyring->state, &is_new, &err);
+                                      &keyring->state, &is_new, &keyring->state_fault);
     keyring->state_known = rc == KMS_OK && !is_new;
     if (rc != KMS_OK)
         kms_command_note("this node's memory can't be read, going by the labels alone: %s",
-                         err.msg);
+                         keyring->state_fault.msg);
 }
 
 enum kms_code kms_keyring_init(struct kms_keyring *keyring,

@@ -27,8 +27,9 @@ struct kms_keyring {
     struct kms_secret pin;
     struct kms_keystore *keystore;
     struct kms_state state;
-    bool state_known;        /* ring.json was read; else @state is empty */
-    struct kms_pin *trusted; /* the configuration's pins */
+    bool state_known;             /* ring.json was read; else @state is empty */
+    struct kms_error state_fault; /* code not KMS_OK: there is one, but it can't be used */
+    struct kms_pin *trusted;      /* the configuration's pins */
 };
 
 /* Loads the configuration, gets the PIN, becomes the owner of state_dir if root isn't that, reads

@@ -270,6 +270,38 @@ static void an_empty_token_after_a_promotion_is_no_first_key(void **state)
     assert_int_equal(bench.plan.generation, 5);
 }
 
+/* A key that was not made on the token and that nobody vouches for. */
+static void add_foreign(struct bench *bench, uint32_t generation)
+{
+    add(bench, generation, NOW - 1000, KMS_KEK_REFUSED);
+    bench->entries[bench->snapshot.count - 1].kek.known = KMS_KEK_LOCAL;
+}
+
+static void a_foreign_keys_number_does_not_count(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    add_foreign(&bench, KMS_GENERATION_MAX);
+    remember(&bench, 1);
+    assert_int_equal(plan(&bench), KMS_KEY_CREATE);
+    assert_int_equal(bench.plan.generation, 2);
+}
+
+static void a_foreign_keys_number_is_not_taken_again(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    add_foreign(&bench, 2);
+    add_foreign(&bench, 3);
+    remember(&bench, 1);
+    assert_int_equal(plan(&bench), KMS_KEY_CREATE);
+    assert_int_equal(bench.plan.generation, 4);
+}
+
 static void the_last_generation_has_no_successor(void **state)
 {
     (void)state;
@@ -379,6 +411,8 @@ int main(void)
         cmocka_unit_test(an_anomaly_blocks_no_later_key_but_keeps_its_number),
         cmocka_unit_test(a_number_that_the_node_remembers_is_never_used_again),
         cmocka_unit_test(an_empty_token_after_a_promotion_is_no_first_key),
+        cmocka_unit_test(a_foreign_keys_number_does_not_count),
+        cmocka_unit_test(a_foreign_keys_number_is_not_taken_again),
         cmocka_unit_test(the_last_generation_has_no_successor),
         cmocka_unit_test(a_key_alone_with_its_generation_has_no_rival),
         cmocka_unit_test(a_rival_has_the_same_generation_and_perhaps_another_activation),
