@@ -99,8 +99,9 @@ static enum kms_code verdict(const struct candidates *candidates, struct kms_err
     if (candidates->used == 0)
         return kms_fail(err, KMS_E_UNAVAILABLE,
                         "the module shows no token at all: the HSM is away, or the token is not "
-                        "made yet");
-    return kms_fail(err, KMS_E_UNAVAILABLE, "no token matches the uri; tokens there: %s",
+                        "made yet; do not delete objects");
+    return kms_fail(err, KMS_E_UNAVAILABLE,
+                    "no token matches the uri; do not delete objects; tokens there: %s",
                     candidates->text);
 }
 
