@@ -36,6 +36,20 @@ void pkcs11_cache_forget_handles(struct pkcs11_cache *cache, const struct kms_ke
     (void)pthread_mutex_unlock(&cache->mutex);
 }
 
+void pkcs11_cache_drop(struct pkcs11_cache *cache, const struct kms_object *object)
+{
+    size_t kept = 0;
+    (void)pthread_mutex_lock(&cache->mutex);
+    for (size_t i = 0; i < cache->list.count; i++) {
+        const struct kms_kek_info *info = &cache->list.keks[i].info;
+        struct kms_bytes id = { info->cka_id, info->cka_id_len };
+        if (strcmp(info->label, object->label) != 0 || !kms_bytes_equal(id, object->cka_id))
+            cache->list.keks[kept++] = cache->list.keks[i];
+    }
+    cache->list.count = kept;
+    (void)pthread_mutex_unlock(&cache->mutex);
+}
+
 static struct pkcs11_kek *cached(struct pkcs11_cache *cache, const struct kms_kek_ref *ref)
 {
     for (size_t i = 0; i < cache->list.count; i++) {

@@ -22,6 +22,9 @@ bool pkcs11_cache_find(struct pkcs11_cache *cache, uint64_t epoch, const struct 
 /* That there was such a KEK stays known: the next inventory must miss it if it is gone. */
 void pkcs11_cache_forget_handles(struct pkcs11_cache *cache, const struct kms_kek_ref *ref);
 
+/* It was changed or destroyed by us: nothing of it stays known. */
+void pkcs11_cache_drop(struct pkcs11_cache *cache, const struct kms_object *object);
+
 /* Out of memory: then it is found again next time. */
 void pkcs11_cache_remember(struct pkcs11_cache *cache, uint64_t epoch,
                            const struct kms_kek_ref *ref, const struct pkcs11_kek *kek);

@@ -36,6 +36,25 @@ static CK_RV fetch_handles(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
     }
 }
 
+enum kms_code pkcs11_find(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
+                          struct pkcs11_template *template, const char *what,
+                          struct pkcs11_handles *ret_handles, struct kms_error *err)
+{
+    CK_RV rv = fn->C_FindObjectsInit(session, template->items, template->count);
+    if (rv != CKR_OK)
+        return pkcs11_fail(err, "C_FindObjectsInit", rv, "looking for %s", what);
+    KMS_CLEANUP(pkcs11_handles_done) struct pkcs11_handles found = { 0 };
+    rv = fetch_handles(fn, session, &found);
+    CK_RV final_rv = fn->C_FindObjectsFinal(session);
+    if (rv != CKR_OK)
+        return pkcs11_fail(err, "C_FindObjects", rv, "looking for %s", what);
+    if (final_rv != CKR_OK)
+        return pkcs11_fail(err, "C_FindObjectsFinal", final_rv, "looking for %s", what);
+    *ret_handles = found;
+    found = (struct pkcs11_handles){ 0 };
+    return KMS_OK;
+}
+
 enum kms_code pkcs11_find_keys(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session, const char *label,
                                const struct kms_bytes *cka_id, struct pkcs11_handles *ret_handles,
                                struct kms_error *err)
@@ -48,20 +67,7 @@ enum kms_code pkcs11_find_keys(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session, 
         pkcs11_template_bytes(&template, CKA_LABEL, kms_bytes_of(label));
     if (cka_id != NULL)
         pkcs11_template_bytes(&template, CKA_ID, *cka_id);
-
-    CK_RV rv = fn->C_FindObjectsInit(session, template.items, template.count);
-    if (rv != CKR_OK)
-        return pkcs11_fail(err, "C_FindObjectsInit", rv, "looking for KEKs");
-    KMS_CLEANUP(pkcs11_handles_done) struct pkcs11_handles found = { 0 };
-    rv = fetch_handles(fn, session, &found);
-    CK_RV final_rv = fn->C_FindObjectsFinal(session);
-    if (rv != CKR_OK)
-        return pkcs11_fail(err, "C_FindObjects", rv, "looking for KEKs");
-    if (final_rv != CKR_OK)
-        return pkcs11_fail(err, "C_FindObjectsFinal", final_rv, "looking for KEKs");
-    *ret_handles = found;
-    found = (struct pkcs11_handles){ 0 };
-    return KMS_OK;
+    return pkcs11_find(fn, session, &template, "KEKs", ret_handles, err);
 }
 
 /* False if it can't be a label of ours. */

@@ -16,6 +16,11 @@ struct pkcs11_handles {
 };
 void pkcs11_handles_done(struct pkcs11_handles *handles);
 
+/* What @template describes; @what says in a failure's text what was looked for. */
+KMS_MUST_CHECK enum kms_code pkcs11_find(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
+                                         struct pkcs11_template *template, const char *what,
+                                         struct pkcs11_handles *ret_handles, struct kms_error *err);
+
 /* AES secret keys on the token; @label and @cka_id narrow the search unless NULL. */
 KMS_MUST_CHECK enum kms_code pkcs11_find_keys(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
                                               const char *label, const struct kms_bytes *cka_id,

@@ -5,16 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/rand.h>
-
 #include "attributes.h"
 #include "find.h"
 #include "rv.h"
-
-enum {
-    KEK_LEN = 32,        /* bytes: AES-256 */
-    NEW_CKA_ID_LEN = 16, /* bytes */
-};
 
 void pkcs11_kek_list_done(struct pkcs11_kek_list *list)
 {
@@ -64,7 +57,8 @@ static enum kms_code judge(const struct pkcs11_place *place, struct pkcs11_kek *
         (void)snprintf(info->problem, sizeof(info->problem), "%s",
                        is_told_false(info, KMS_KEK_UNWRAP)
                            ? "disabled: CKA_WRAP and CKA_UNWRAP are false"
-                           : "no fingerprint: CKA_WRAP is false");
+                           : "not used, not even to decrypt: CKA_WRAP is false, so that its "
+                             "fingerprint can't be computed");
         return KMS_OK;
     }
     enum kms_code rc = pkcs11_kek_fingerprint(place, kek->handle, info->fingerprint, err);
@@ -81,8 +75,7 @@ static struct pkcs11_object object_at(const struct pkcs11_place *place, CK_OBJEC
     return (struct pkcs11_object){ place->wrap->fn, place->session->handle, handle };
 }
 
-/* *ret_wanted is false if the label isn't one of those asked for. */
-static enum kms_code read_kek(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
+enum kms_code pkcs11_kek_read(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
                               const char *label_prefix, struct pkcs11_kek *ret_kek,
                               bool *ret_wanted, struct kms_error *err)
 {
@@ -114,6 +107,14 @@ static const struct pkcs11_kek *known_at(const struct pkcs11_kek_list *known,
     return NULL;
 }
 
+/* A fingerprint goes with the right to wrap, a problem with both rights: if they changed, judge again;
+ * and so if the fingerprint failed. */
+static bool still_holds(const struct kms_kek_info *before, const struct kms_kek_info *now)
+{
+    uint32_t changed = (before->attributes ^ now->attributes) & (KMS_KEK_WRAP | KMS_KEK_UNWRAP);
+    return changed == 0 && now->fingerprinted != is_told_false(now, KMS_KEK_WRAP);
+}
+
 static enum kms_code read_known_or_new(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
                                        const char *label_prefix,
                                        const struct pkcs11_kek_list *known,
@@ -128,14 +129,13 @@ static enum kms_code read_known_or_new(const struct pkcs11_place *place, CK_OBJE
         enum kms_code rc = pkcs11_reread_attributes(&object, &kek.info, &same, err);
         if (rc != KMS_OK)
             return rc;
-        /* A fingerprint goes with the right to wrap: if that changed, judge again. */
-        if (same && kek.info.fingerprinted != is_told_false(&kek.info, KMS_KEK_WRAP)) {
+        if (same && still_holds(&before->info, &kek.info)) {
             *ret_wanted = pkcs11_kek_has_prefix(&kek, label_prefix);
             *ret_kek = kek;
             return KMS_OK;
         }
     }
-    return read_kek(place, handle, label_prefix, ret_kek, ret_wanted, err);
+    return pkcs11_kek_read(place, handle, label_prefix, ret_kek, ret_wanted, err);
 }
 
 static enum kms_code add_one(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
@@ -200,7 +200,7 @@ static enum kms_code find_match(const struct pkcs11_place *place, const struct k
         enum kms_code one_rc = pkcs11_kek_verify(place, ref, found->handles[i], &other, &one);
         if (one_rc == KMS_OK) {
             bool wanted = false;
-            return read_kek(place, found->handles[i], ref->label, ret_kek, &wanted, err);
+            return pkcs11_kek_read(place, found->handles[i], ref->label, ret_kek, &wanted, err);
         }
         if (!other) {
             rc = one_rc;
@@ -225,59 +225,4 @@ enum kms_code pkcs11_kek_find(const struct pkcs11_place *place, const struct kms
                         "come back with it",
                         ref->label);
     return find_match(place, ref, &found, ret_kek, err);
-}
-
-/* --- made and destroyed --- */
-
-enum kms_code pkcs11_kek_generate(const struct pkcs11_place *place, const char *label,
-                                  struct pkcs11_kek *ret_kek, struct kms_error *err)
-{
-    uint8_t id[NEW_CKA_ID_LEN];
-    if (RAND_bytes(id, sizeof(id)) != 1)
-        return kms_fail(err, KMS_E_INTERNAL, "OpenSSL has no random bytes");
-    struct pkcs11_template template = { 0 };
-    pkcs11_template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
-    pkcs11_template_number(&template, CKA_KEY_TYPE, CKK_AES);
-    pkcs11_template_number(&template, CKA_VALUE_LEN, KEK_LEN);
-    pkcs11_template_bool(&template, CKA_TOKEN, true);
-    pkcs11_template_bool(&template, CKA_PRIVATE, true);
-    pkcs11_template_bool(&template, CKA_SENSITIVE, true);
-    pkcs11_template_bool(&template, CKA_EXTRACTABLE, false);
-    pkcs11_template_bool(&template, CKA_WRAP, true);
-    pkcs11_template_bool(&template, CKA_UNWRAP, true);
-    pkcs11_template_bool(&template, CKA_ENCRYPT, false);
-    pkcs11_template_bool(&template, CKA_DECRYPT, false);
-    pkcs11_template_bytes(&template, CKA_LABEL, kms_bytes_of(label));
-    pkcs11_template_bytes(&template, CKA_ID, (struct kms_bytes){ id, sizeof(id) });
-
-    CK_MECHANISM mechanism = { CKM_AES_KEY_GEN, NULL, 0 };
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-    CK_RV rv = place->wrap->fn->C_GenerateKey(place->session->handle, &mechanism, template.items,
-                                              template.count, &handle);
-    if (rv != CKR_OK)
-        return pkcs11_fail(err, "C_GenerateKey", rv, "making KEK '%s'", label);
-    bool wanted = false;
-    enum kms_code rc = read_kek(place, handle, label, ret_kek, &wanted, err);
-    if (rc == KMS_OK && !wanted)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "KEK '%s' was made, but the token gives its label otherwise", label);
-    return rc;
-}
-
-enum kms_code pkcs11_kek_destroy(const struct pkcs11_place *place, const char *label,
-                                 struct kms_bytes cka_id, struct kms_error *err)
-{
-    KMS_CLEANUP(pkcs11_handles_done) struct pkcs11_handles found = { 0 };
-    CK_FUNCTION_LIST *fn = place->wrap->fn;
-    enum kms_code rc = pkcs11_find_keys(fn, place->session->handle, label, &cka_id, &found, err);
-    if (rc != KMS_OK)
-        return rc;
-    if (found.count != 1)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "%zu keys have label '%s' and this CKA_ID: nothing was destroyed",
-                        found.count, label);
-    CK_RV rv = fn->C_DestroyObject(place->session->handle, found.handles[0]);
-    if (rv != CKR_OK)
-        return pkcs11_fail(err, "C_DestroyObject", rv, "destroying KEK '%s'", label);
-    return KMS_OK;
 }

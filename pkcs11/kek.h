@@ -45,6 +45,12 @@ KMS_MUST_CHECK enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *pla
                                                   struct pkcs11_kek_list *ret_list,
                                                   struct kms_error *err);
 
+/* All of the KEK behind @handle; *ret_wanted is false if its label doesn't start with @label_prefix. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_read(const struct pkcs11_place *place,
+                                             CK_OBJECT_HANDLE handle, const char *label_prefix,
+                                             struct pkcs11_kek *ret_kek, bool *ret_wanted,
+                                             struct kms_error *err);
+
 /* Finds the KEK with this label and fingerprint.  KMS_E_PRECONDITION: no such label (*ret_absent), or
  * the label is another key's. */
 KMS_MUST_CHECK enum kms_code pkcs11_kek_find(const struct pkcs11_place *place,
@@ -72,13 +78,5 @@ KMS_MUST_CHECK enum kms_code pkcs11_kek_canary(const struct pkcs11_place *place,
                                                const struct kms_kek_ref *ref,
                                                CK_OBJECT_HANDLE handle, bool *ret_substituted,
                                                struct kms_error *err);
-
-KMS_MUST_CHECK enum kms_code pkcs11_kek_generate(const struct pkcs11_place *place,
-                                                 const char *label, struct pkcs11_kek *ret_kek,
-                                                 struct kms_error *err);
-
-/* Destroys the one key with @label and @cka_id; none or several: KMS_E_PRECONDITION, nothing done. */
-KMS_MUST_CHECK enum kms_code pkcs11_kek_destroy(const struct pkcs11_place *place, const char *label,
-                                                struct kms_bytes cka_id, struct kms_error *err);
 
 #endif

@@ -3,12 +3,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "call.h"
 #include "connection.h"
+#include "escrow.h"
 #include "kek.h"
+#include "manage.h"
 #include "rv.h"
 #include "seam.h"
+#include "transport.h"
+
+enum { TOKEN_INFO_TRIES = 5 };
 
 struct pkcs11_keystore {
     struct kms_keystore base;
@@ -21,7 +27,8 @@ static struct pkcs11_keystore *keystore_of(struct kms_keystore *base)
     return (struct pkcs11_keystore *)base;
 }
 
-static enum kms_code run(struct kms_keystore *base, struct pkcs11_call call, struct kms_error *err)
+enum kms_code pkcs11_keystore_run(struct kms_keystore *base, struct pkcs11_call call,
+                                  struct kms_error *err)
 {
     /* Recovery reads the error, so there must be one. */
     struct kms_error own;
@@ -43,36 +50,73 @@ struct inventory_args {
     bool shrunk;                 /* result: so much vanished that the token may be gone */
 };
 
-static bool lists(const struct pkcs11_kek_list *list, const struct kms_kek_info *info)
+static bool has_fingerprint(const struct kms_kek_info *kek, const struct kms_kek_info *of)
+{
+    return kek->fingerprinted &&
+           memcmp(kek->fingerprint, of->fingerprint, KMS_FINGERPRINT_LEN) == 0;
+}
+
+static bool is_disabled(const struct kms_kek_info *kek)
+{
+    return (kek->known & KMS_KEK_WRAP) != 0 && (kek->attributes & KMS_KEK_WRAP) == 0;
+}
+
+/* By another process a key may have been relabelled or disabled: it is there all the same. */
+static bool is_still(const struct kms_kek_info *kek, const struct kms_kek_info *before)
+{
+    struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
+    struct kms_bytes id_before = { before->cka_id, before->cka_id_len };
+    bool same_label = strcmp(kek->label, before->label) == 0;
+    bool same_id = id.len > 0 && kms_bytes_equal(id, id_before);
+    return has_fingerprint(kek, before) ? same_label || same_id
+                                        : same_label && same_id && is_disabled(kek);
+}
+
+static bool lists(const struct pkcs11_kek_list *list, const struct kms_kek_info *before)
 {
     for (size_t i = 0; i < list->count; i++) {
-        const struct kms_kek_info *other = &list->keks[i].info;
-        if (strcmp(other->label, info->label) == 0 && other->fingerprinted &&
-            memcmp(other->fingerprint, info->fingerprint, KMS_FINGERPRINT_LEN) == 0)
+        if (is_still(&list->keks[i].info, before))
             return true;
     }
     return false;
 }
 
-/* SoftHSM goes on without its token directory, and shows no key.  A single key that vanished was
- * destroyed or disabled, if the token is well otherwise. */
+static bool shows_a_kek(const struct pkcs11_kek_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->keks[i].info.fingerprinted)
+            return true;
+    }
+    return false;
+}
+
+/* A login of another process rewrites SoftHSM's token file, and C_GetTokenInfo fails meanwhile: only
+ * one that goes on failing says something of the token. */
+static bool is_token_away(const struct pkcs11_call *call)
+{
+    const struct timespec pause = { .tv_nsec = 20L * 1000 * 1000 };
+    CK_TOKEN_INFO info;
+    for (int tries = 1;; tries++) {
+        if (call->link.wrap.fn->C_GetTokenInfo(call->link.token->slot, &info) == CKR_OK)
+            return false;
+        if (tries == TOKEN_INFO_TRIES)
+            return true;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* SoftHSM goes on without its token directory, and shows no key.  A key that vanished while another
+ * is shown was destroyed, if the token is well otherwise. */
 static bool has_shrunk(const struct pkcs11_call *call, const struct pkcs11_kek_list *before,
                        const struct pkcs11_kek_list *now)
 {
     const struct inventory_args *args = call->args;
-    size_t fingerprinted = 0;
-    size_t gone = 0;
-    for (size_t i = 0; i < before->count; i++) {
-        if (!before->keks[i].info.fingerprinted)
-            continue;
-        fingerprinted++;
-        gone += !lists(now, &before->keks[i].info);
-    }
-    if (gone == 0)
+    bool gone = false;
+    for (size_t i = 0; i < before->count && !gone; i++)
+        gone = before->keks[i].info.fingerprinted && !lists(now, &before->keks[i].info);
+    if (!gone)
         return false;
-    CK_TOKEN_INFO info;
-    return args->doubted || gone == fingerprinted ||
-           call->link.wrap.fn->C_GetTokenInfo(call->link.token->slot, &info) != CKR_OK;
+    return args->doubted || !shows_a_kek(now) || is_token_away(call);
 }
 
 static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_place *place,
@@ -115,7 +159,7 @@ static enum kms_code list_once(struct kms_keystore *base, struct inventory_args 
         return rc;
     args->doubted = pkcs11_connection_take_doubt(connection);
     struct pkcs11_call call = { .run = list_keks, .args = args, .deadline_ms = deadline_ms };
-    rc = run(base, call, err);
+    rc = pkcs11_keystore_run(base, call, err);
     if (rc == KMS_OK && args->shrunk) {
         pkcs11_kek_list_done(&args->list);
         rc = kms_fail(err, KMS_E_UNAVAILABLE,
@@ -185,9 +229,8 @@ static enum kms_code run_canary(struct pkcs11_call *call, const struct pkcs11_pl
 static enum kms_code canary(struct kms_keystore *base, const struct kms_kek_ref *kek,
                             int64_t deadline_ms, struct kms_error *err)
 {
-    return run(base,
-               (struct pkcs11_call){ .ref = kek, .run = run_canary, .deadline_ms = deadline_ms },
-               err);
+    struct pkcs11_call call = { .ref = kek, .run = run_canary, .deadline_ms = deadline_ms };
+    return pkcs11_keystore_run(base, call, err);
 }
 
 struct wrap_args {
@@ -217,7 +260,7 @@ static enum kms_code wrap(struct kms_keystore *base, const struct kms_kek_ref *k
     struct pkcs11_call call = {
         .ref = kek, .run = run_wrap, .args = &args, .deadline_ms = deadline_ms
     };
-    return run(base, call, err);
+    return pkcs11_keystore_run(base, call, err);
 }
 
 struct unwrap_args {
@@ -268,60 +311,7 @@ static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref 
     struct pkcs11_call call = {
         .ref = kek, .run = run_unwrap, .args = &args, .deadline_ms = deadline_ms
     };
-    return run(base, call, err);
-}
-
-/* --- KEKs made and destroyed --- */
-
-struct generate_args {
-    const char *label;
-    struct kms_kek_info *ret_info;
-};
-
-static enum kms_code run_generate(struct pkcs11_call *call, const struct pkcs11_place *place,
-                                  CK_OBJECT_HANDLE unused, struct kms_error *err)
-{
-    (void)unused;
-    const struct generate_args *args = call->args;
-    struct pkcs11_kek kek;
-    enum kms_code rc = pkcs11_kek_generate(place, args->label, &kek, err);
-    if (rc == KMS_OK)
-        *args->ret_info = kek.info;
-    return rc;
-}
-
-static enum kms_code generate(struct kms_keystore *base, const char *label, int64_t deadline_ms,
-                              struct kms_kek_info *ret_kek, struct kms_error *err)
-{
-    if (label[0] == '\0' || strlen(label) > KMS_LABEL_MAX)
-        return kms_fail(err, KMS_E_INVALID, "a label has 1 to %d bytes", KMS_LABEL_MAX);
-    struct generate_args args = { label, ret_kek };
-    return run(
-        base,
-        (struct pkcs11_call){ .run = run_generate, .args = &args, .deadline_ms = deadline_ms },
-        err);
-}
-
-struct destroy_args {
-    const char *label;
-    struct kms_bytes cka_id;
-};
-
-static enum kms_code run_destroy(struct pkcs11_call *call, const struct pkcs11_place *place,
-                                 CK_OBJECT_HANDLE unused, struct kms_error *err)
-{
-    (void)unused;
-    const struct destroy_args *args = call->args;
-    return pkcs11_kek_destroy(place, args->label, args->cka_id, err);
-}
-
-static enum kms_code destroy(struct kms_keystore *base, const char *label, struct kms_bytes cka_id,
-                             int64_t deadline_ms, struct kms_error *err)
-{
-    struct destroy_args args = { label, cka_id };
-    return run(
-        base, (struct pkcs11_call){ .run = run_destroy, .args = &args, .deadline_ms = deadline_ms },
-        err);
+    return pkcs11_keystore_run(base, call, err);
 }
 
 /* --- the rest --- */
@@ -350,8 +340,17 @@ static const struct kms_keystore_ops ops = {
     .canary = canary,
     .wrap = wrap,
     .unwrap = unwrap,
-    .generate = generate,
-    .destroy = destroy,
+    .generate = pkcs11_manage_generate,
+    .destroy = pkcs11_manage_destroy,
+    .copy = pkcs11_manage_copy,
+    .relabel = pkcs11_manage_relabel,
+    .set_usage = pkcs11_manage_set_usage,
+    .inspect = pkcs11_manage_inspect,
+    .transport_key = pkcs11_transport_key,
+    .import = pkcs11_transport_import,
+    .generate_for_escrow = pkcs11_escrow_generate,
+    .export_to = pkcs11_escrow_export,
+    .seal = pkcs11_escrow_seal,
     .describe = describe,
     .reload = reload,
     .close = close_keystore,

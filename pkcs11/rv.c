@@ -28,7 +28,14 @@
     "the module refuses what AES key wrap needs: check its configuration and policy"
 #define ADVICE_START                                                                               \
     "the HSM is away, or the module's own configuration is wrong; do not delete objects"
-#define ADVICE_READ_ONLY "the token is read-only"
+#define ADVICE_READ_ONLY "the token is read-only, or lets this user only read"
+#define ADVICE_NO_CHANGE                                                                           \
+    "the token doesn't let this key be changed (CKA_MODIFIABLE, or its policy): use the vendor's " \
+    "tool"
+#define ADVICE_NO_COPY                                                                             \
+    "the token doesn't let this key be copied (CKA_COPYABLE, or its policy): use the vendor's "    \
+    "tool"
+#define ADVICE_NO_SUCH_CALL "this token can't do that: use the vendor's tool"
 #define ADVICE_REPORT "this is unexpected: report it with the module's name and version"
 
 #define ON(call, ckr, code, class, advice)                                                         \
@@ -55,6 +62,16 @@ static const struct row {
     ON("C_UnwrapKey", CKR_DATA_LEN_RANGE, CORRUPT, REQUEST, ADVICE_CORRUPT),
     ON("C_UnwrapKey", CKR_ENCRYPTED_DATA_INVALID, CORRUPT, REQUEST, ADVICE_CORRUPT),
     ON("C_UnwrapKey", CKR_ENCRYPTED_DATA_LEN_RANGE, CORRUPT, REQUEST, ADVICE_CORRUPT),
+    ON("C_SetAttributeValue", CKR_ACTION_PROHIBITED, PRECONDITION, CONFIG, ADVICE_NO_CHANGE),
+    ON("C_SetAttributeValue", CKR_ATTRIBUTE_READ_ONLY, PRECONDITION, CONFIG, ADVICE_NO_CHANGE),
+    ON("C_SetAttributeValue", CKR_FUNCTION_REJECTED, PRECONDITION, CONFIG, ADVICE_NO_CHANGE),
+    ON("C_SetAttributeValue", CKR_FUNCTION_NOT_SUPPORTED, PRECONDITION, CONFIG,
+       ADVICE_NO_SUCH_CALL),
+    ON("C_CopyObject", CKR_ACTION_PROHIBITED, PRECONDITION, CONFIG, ADVICE_NO_COPY),
+    ON("C_CopyObject", CKR_ATTRIBUTE_READ_ONLY, PRECONDITION, CONFIG, ADVICE_NO_COPY),
+    ON("C_CopyObject", CKR_TEMPLATE_INCONSISTENT, PRECONDITION, CONFIG, ADVICE_NO_COPY),
+    ON("C_CopyObject", CKR_FUNCTION_REJECTED, PRECONDITION, CONFIG, ADVICE_NO_COPY),
+    ON("C_CopyObject", CKR_FUNCTION_NOT_SUPPORTED, PRECONDITION, CONFIG, ADVICE_NO_SUCH_CALL),
     ON("C_Initialize", CKR_GENERAL_ERROR, UNAVAILABLE, MODULE, ADVICE_START),
     ON("C_Initialize", CKR_FUNCTION_FAILED, UNAVAILABLE, MODULE, ADVICE_START),
     ON("C_Initialize", CKR_ARGUMENTS_BAD, PRECONDITION, MODULE, ADVICE_MODULE),

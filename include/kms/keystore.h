@@ -25,6 +25,8 @@ enum {
     KMS_SEED_MAX = 256,       /* bytes: the longest that every module tested unwraps */
     KMS_WRAP_OVERHEAD = 8,    /* bytes that RFC 3394 adds */
     KMS_WRAPPED_MAX = KMS_SEED_MAX + KMS_WRAP_OVERHEAD,
+    KMS_SPKI_MAX = 1200,          /* bytes: the public key of RSA-8192 */
+    KMS_TRANSPORT_MAX = 8192 / 8, /* bytes: what RSA-8192 gives */
 };
 
 /* The public constant C whose wrapping under a KEK makes the KEK's fingerprint:
@@ -82,6 +84,53 @@ struct kms_kek_ref {
     const uint8_t *fingerprint; /* KMS_FINGERPRINT_LEN bytes */
 };
 
+/* Names one object whatever its attributes say, for commands: both must match.  Borrowed. */
+struct kms_object {
+    const char *label;
+    struct kms_bytes cka_id;
+};
+
+/* What an auditor asks of a key beyond kms_kek_info. */
+struct kms_kek_details {
+    struct kms_kek_info info;
+    bool has_check_value;
+    uint8_t check_value[3]; /* CKA_CHECK_VALUE: the token's own, where it has one */
+    bool has_mechanism;
+    unsigned long key_gen_mechanism; /* CKA_KEY_GEN_MECHANISM; ~0 if not generated on a token */
+    bool modifiable, copyable, destroyable; /* true where the token doesn't tell: its default */
+};
+
+/* Of RSA-OAEP; MGF1 uses the same, and there is no label. */
+enum kms_oaep_hash { KMS_OAEP_SHA256, KMS_OAEP_SHA1 };
+
+/* An RSA public key: a DER SubjectPublicKeyInfo. */
+struct kms_spki {
+    uint8_t data[KMS_SPKI_MAX];
+    size_t len; /* bytes; 0: none */
+};
+
+/* The RSA key pair under whose public key keys come to a token. */
+struct kms_transport_key {
+    struct kms_spki spki;    /* len 0: there is none */
+    enum kms_oaep_hash hash; /* the best that the token unwraps, as tried */
+    bool made;               /* by this call */
+};
+
+/* A KEK by RSA-OAEP. */
+struct kms_transport_blob {
+    uint8_t data[KMS_TRANSPORT_MAX];
+    size_t len; /* bytes */
+    enum kms_oaep_hash hash;
+};
+
+/* A KEK to be brought in.  Borrowed. */
+struct kms_transport_import {
+    const char *transport_label; /* of the private key */
+    struct kms_bytes blob;
+    const uint8_t *fingerprint; /* KMS_FINGERPRINT_LEN bytes: what the key must have */
+    const char *label;          /* NULL: only tried, nothing stays on the token */
+};
+
 struct kms_wrapped {
     uint8_t data[KMS_WRAPPED_MAX];
     size_t len; /* bytes */
@@ -108,6 +157,30 @@ struct kms_keystore_ops {
                               struct kms_kek_info *ret_kek, struct kms_error *err);
     enum kms_code (*destroy)(struct kms_keystore *ks, const char *label, struct kms_bytes cka_id,
                              int64_t deadline_ms, struct kms_error *err);
+    enum kms_code (*copy)(struct kms_keystore *ks, const struct kms_object *from, const char *label,
+                          int64_t deadline_ms, struct kms_kek_info *ret_kek, struct kms_error *err);
+    enum kms_code (*relabel)(struct kms_keystore *ks, const struct kms_object *kek,
+                             const char *label, int64_t deadline_ms, struct kms_error *err);
+    enum kms_code (*set_usage)(struct kms_keystore *ks, const struct kms_object *kek, bool usable,
+                               int64_t deadline_ms, struct kms_error *err);
+    enum kms_code (*inspect)(struct kms_keystore *ks, const struct kms_object *kek,
+                             int64_t deadline_ms, struct kms_kek_details *ret_details,
+                             struct kms_error *err);
+    enum kms_code (*transport_key)(struct kms_keystore *ks, const char *label, bool make,
+                                   int64_t deadline_ms, struct kms_transport_key *ret_key,
+                                   struct kms_error *err);
+    enum kms_code (*import)(struct kms_keystore *ks, const struct kms_transport_import *import,
+                            int64_t deadline_ms, struct kms_kek_info *ret_kek,
+                            struct kms_error *err);
+    enum kms_code (*generate_for_escrow)(struct kms_keystore *ks, const char *label,
+                                         int64_t deadline_ms, struct kms_kek_info *ret_kek,
+                                         struct kms_error *err);
+    enum kms_code (*export_to)(struct kms_keystore *ks, const struct kms_object *kek,
+                               const struct kms_spki *recipient, enum kms_oaep_hash hash,
+                               int64_t deadline_ms, struct kms_transport_blob *ret_blob,
+                               struct kms_error *err);
+    enum kms_code (*seal)(struct kms_keystore *ks, const struct kms_object *kek,
+                          int64_t deadline_ms, struct kms_error *err);
     void (*describe)(struct kms_keystore *ks, struct kms_token_info *ret_info);
     void (*reload)(struct kms_keystore *ks);
     void (*close)(struct kms_keystore *ks);
@@ -158,6 +231,72 @@ KMS_MUST_CHECK enum kms_code kms_keystore_generate(struct kms_keystore *ks, cons
 KMS_MUST_CHECK enum kms_code kms_keystore_destroy(struct kms_keystore *ks, const char *label,
                                                   struct kms_bytes cka_id, int64_t deadline_ms,
                                                   struct kms_error *err);
+
+/* Makes a second token object of the same key material under @label, with a fresh CKA_ID, in one
+ * atomic call (C_CopyObject).  It keeps all other attributes: the copy of a disabled key is disabled.
+ * KMS_E_PRECONDITION, nothing done: none or several match @from, it is extractable or not sensitive,
+ * or the token forbids it. */
+KMS_MUST_CHECK enum kms_code kms_keystore_copy(struct kms_keystore *ks,
+                                               const struct kms_object *from, const char *label,
+                                               int64_t deadline_ms, struct kms_kek_info *ret_kek,
+                                               struct kms_error *err);
+
+/* Sets CKA_LABEL of the one key that @kek names, in one atomic call. KMS_E_PRECONDITION as above. */
+KMS_MUST_CHECK enum kms_code kms_keystore_relabel(struct kms_keystore *ks,
+                                                  const struct kms_object *kek, const char *label,
+                                                  int64_t deadline_ms, struct kms_error *err);
+
+/* @usable: sets CKA_WRAP and CKA_UNWRAP (what the profile needs); else clears WRAP, UNWRAP, ENCRYPT
+ * and DECRYPT, in one C_SetAttributeValue, and reads them back. KMS_E_PRECONDITION as above. */
+KMS_MUST_CHECK enum kms_code kms_keystore_set_usage(struct kms_keystore *ks,
+                                                    const struct kms_object *kek, bool usable,
+                                                    int64_t deadline_ms, struct kms_error *err);
+
+/* Reads everything that an auditor asks. KMS_E_PRECONDITION as above. */
+KMS_MUST_CHECK enum kms_code kms_keystore_inspect(struct kms_keystore *ks,
+                                                  const struct kms_object *kek, int64_t deadline_ms,
+                                                  struct kms_kek_details *ret_details,
+                                                  struct kms_error *err);
+
+/* The transport key pair whose private key has @label: generated there, and may unwrap and nothing
+ * else; others of that label are passed over.  Made (RSA-3072) if there is none and @make.  Proved by
+ * a throwaway key that comes in under its public key.  KMS_E_PRECONDITION: the module can't do it. */
+KMS_MUST_CHECK enum kms_code kms_keystore_transport_key(struct kms_keystore *ks, const char *label,
+                                                        bool make, int64_t deadline_ms,
+                                                        struct kms_transport_key *ret_key,
+                                                        struct kms_error *err);
+
+/* Unwraps @import's blob as a session object that can't leave the token, and fingerprints it; only the
+ * expected key becomes a token object, with label and a fresh CKA_ID, in one atomic call
+ * (C_CopyObject).  *ret_kek is filled as inventory does; its label is empty if it was only tried.
+ * KMS_E_INVALID: it is another key; KMS_E_CORRUPT: it doesn't unwrap; KMS_E_PRECONDITION: there is
+ * no transport key.  Nothing stays on the token then. */
+KMS_MUST_CHECK enum kms_code kms_keystore_import(struct kms_keystore *ks,
+                                                 const struct kms_transport_import *import,
+                                                 int64_t deadline_ms, struct kms_kek_info *ret_kek,
+                                                 struct kms_error *err);
+
+/* As generate, but CKA_EXTRACTABLE until kms_keystore_seal(): never under a label of the ring. */
+KMS_MUST_CHECK enum kms_code kms_keystore_generate_for_escrow(struct kms_keystore *ks,
+                                                              const char *label,
+                                                              int64_t deadline_ms,
+                                                              struct kms_kek_info *ret_kek,
+                                                              struct kms_error *err);
+
+/* Wraps the one key that @kek names under @recipient, by @hash; a module that lacks SHA-256 uses SHA-1,
+ * which *ret_blob says.  KMS_E_PRECONDITION as above, or the key isn't extractable. */
+KMS_MUST_CHECK enum kms_code kms_keystore_export_to(struct kms_keystore *ks,
+                                                    const struct kms_object *kek,
+                                                    const struct kms_spki *recipient,
+                                                    enum kms_oaep_hash hash, int64_t deadline_ms,
+                                                    struct kms_transport_blob *ret_blob,
+                                                    struct kms_error *err);
+
+/* Clears CKA_EXTRACTABLE of the one key that @kek names, for good, and reads it back.
+ * KMS_E_PRECONDITION as above, or the token didn't do it. */
+KMS_MUST_CHECK enum kms_code kms_keystore_seal(struct kms_keystore *ks,
+                                               const struct kms_object *kek, int64_t deadline_ms,
+                                               struct kms_error *err);
 
 /* What is known of the token now.  Never blocks on the token. */
 void kms_keystore_describe(struct kms_keystore *ks, struct kms_token_info *ret_info);

@@ -49,6 +49,67 @@ enum kms_code kms_keystore_destroy(struct kms_keystore *ks, const char *label,
     return ks->ops->destroy(ks, label, cka_id, deadline_ms, err);
 }
 
+enum kms_code kms_keystore_copy(struct kms_keystore *ks, const struct kms_object *from,
+                                const char *label, int64_t deadline_ms,
+                                struct kms_kek_info *ret_kek, struct kms_error *err)
+{
+    return ks->ops->copy(ks, from, label, deadline_ms, ret_kek, err);
+}
+
+enum kms_code kms_keystore_relabel(struct kms_keystore *ks, const struct kms_object *kek,
+                                   const char *label, int64_t deadline_ms, struct kms_error *err)
+{
+    return ks->ops->relabel(ks, kek, label, deadline_ms, err);
+}
+
+enum kms_code kms_keystore_set_usage(struct kms_keystore *ks, const struct kms_object *kek,
+                                     bool usable, int64_t deadline_ms, struct kms_error *err)
+{
+    return ks->ops->set_usage(ks, kek, usable, deadline_ms, err);
+}
+
+enum kms_code kms_keystore_inspect(struct kms_keystore *ks, const struct kms_object *kek,
+                                   int64_t deadline_ms, struct kms_kek_details *ret_details,
+                                   struct kms_error *err)
+{
+    return ks->ops->inspect(ks, kek, deadline_ms, ret_details, err);
+}
+
+enum kms_code kms_keystore_transport_key(struct kms_keystore *ks, const char *label, bool make,
+                                         int64_t deadline_ms, struct kms_transport_key *ret_key,
+                                         struct kms_error *err)
+{
+    return ks->ops->transport_key(ks, label, make, deadline_ms, ret_key, err);
+}
+
+enum kms_code kms_keystore_import(struct kms_keystore *ks,
+                                  const struct kms_transport_import *import, int64_t deadline_ms,
+                                  struct kms_kek_info *ret_kek, struct kms_error *err)
+{
+    return ks->ops->import(ks, import, deadline_ms, ret_kek, err);
+}
+
+enum kms_code kms_keystore_generate_for_escrow(struct kms_keystore *ks, const char *label,
+                                               int64_t deadline_ms, struct kms_kek_info *ret_kek,
+                                               struct kms_error *err)
+{
+    return ks->ops->generate_for_escrow(ks, label, deadline_ms, ret_kek, err);
+}
+
+enum kms_code kms_keystore_export_to(struct kms_keystore *ks, const struct kms_object *kek,
+                                     const struct kms_spki *recipient, enum kms_oaep_hash hash,
+                                     int64_t deadline_ms, struct kms_transport_blob *ret_blob,
+                                     struct kms_error *err)
+{
+    return ks->ops->export_to(ks, kek, recipient, hash, deadline_ms, ret_blob, err);
+}
+
+enum kms_code kms_keystore_seal(struct kms_keystore *ks, const struct kms_object *kek,
+                                int64_t deadline_ms, struct kms_error *err)
+{
+    return ks->ops->seal(ks, kek, deadline_ms, err);
+}
+
 void kms_keystore_describe(struct kms_keystore *ks, struct kms_token_info *ret_info)
 {
     ks->ops->describe(ks, ret_info);

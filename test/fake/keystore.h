@@ -7,7 +7,24 @@
 
 #include "kms/keystore.h"
 
-enum fake_op { FAKE_INVENTORY, FAKE_CANARY, FAKE_WRAP, FAKE_UNWRAP, FAKE_OP_COUNT };
+enum fake_op {
+    FAKE_INVENTORY,
+    FAKE_CANARY,
+    FAKE_WRAP,
+    FAKE_UNWRAP,
+    FAKE_GENERATE,
+    FAKE_DESTROY,
+    FAKE_COPY,
+    FAKE_RELABEL,
+    FAKE_SET_USAGE,
+    FAKE_INSPECT,
+    FAKE_TRANSPORT_KEY,
+    FAKE_IMPORT,
+    FAKE_GENERATE_FOR_ESCROW,
+    FAKE_EXPORT,
+    FAKE_SEAL,
+    FAKE_OP_COUNT
+};
 
 enum { FAKE_KEY_LEN = 32 };
 
@@ -15,6 +32,8 @@ struct fake_keystore;
 struct fake_keystore *fake_keystore_new(void);
 /* The seam's view; kms_keystore_close() on it frees the fake. */
 struct kms_keystore *fake_keystore_seam(struct fake_keystore *fake);
+
+/* A blob of the fake is its key's bytes: FAKE_KEY_LEN times @fill. */
 
 /* Adds a sound KEK (local, sensitive, not extractable) whose key bytes are all @fill, with a CKA_ID
  * of its own. */

@@ -70,6 +70,14 @@ static CK_RV end(CK_RV rv)
     return rv;
 }
 
+/* The answer of a call that did its work. */
+static CK_RV end_late(void)
+{
+    CK_RV rv = the->behaviour.late_rv;
+    the->behaviour.late_rv = CKR_OK;
+    return end(rv);
+}
+
 #define BEGIN(call)                                                                                \
     do {                                                                                           \
         CK_RV begin_rv = begin(call);                                                              \
@@ -391,7 +399,52 @@ static CK_RV fake_destroy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle)
     if (object == NULL)
         return end(CKR_OBJECT_HANDLE_INVALID);
     object->used = false;
-    return end(CKR_OK);
+    return end_late();
+}
+
+/* True where the object doesn't say: the standard's default. */
+static bool permits(struct object *object, CK_ATTRIBUTE_TYPE type)
+{
+    return fake_attribute_of(object, type) == NULL || fake_flag_of(object, type);
+}
+
+static void set_all(struct object *object, const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count; i++)
+        fake_set_attribute(object, template[i].type, template[i].pValue, template[i].ulValueLen);
+}
+
+static CK_RV fake_copy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE *template,
+                       CK_ULONG count, CK_OBJECT_HANDLE *ret_handle)
+{
+    BEGIN_IN_SESSION("C_CopyObject", session);
+    struct object *from = object_at(handle);
+    if (from == NULL)
+        return end(CKR_OBJECT_HANDLE_INVALID);
+    if (!permits(from, CKA_COPYABLE))
+        return end(CKR_ACTION_PROHIBITED);
+    size_t place = 0;
+    struct object *copy = fake_new_object(from->session, &place);
+    *copy = *from;
+    set_all(copy, template, count);
+    if (the->behaviour.copies_extractable)
+        fake_set_flag(copy, CKA_EXTRACTABLE, true);
+    *ret_handle = the->handle_base + place + 1;
+    return end_late();
+}
+
+static CK_RV fake_set_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle,
+                                 CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    BEGIN_IN_SESSION("C_SetAttributeValue", session);
+    struct object *object = object_at(handle);
+    if (object == NULL)
+        return end(CKR_OBJECT_HANDLE_INVALID);
+    if (!permits(object, CKA_MODIFIABLE))
+        return end(CKR_ACTION_PROHIBITED);
+    if (!the->behaviour.sets_nothing)
+        set_all(object, template, count);
+    return end_late();
 }
 
 static CK_RV fake_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
@@ -408,7 +461,9 @@ static CK_RV fake_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
     fake_set_flag(object, CKA_LOCAL, true);
     fake_set_flag(object, CKA_ALWAYS_SENSITIVE, true);
     fake_set_flag(object, CKA_NEVER_EXTRACTABLE, true);
-    return end(CKR_OK);
+    fake_set_attribute(object, CKA_KEY_GEN_MECHANISM, &mechanism->mechanism,
+                       sizeof(mechanism->mechanism));
+    return end_late();
 }
 
 static CK_RV fake_wrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE kek,
@@ -487,7 +542,9 @@ void fake_module_fill(CK_FUNCTION_LIST *fn)
         .C_FindObjectsFinal = fake_find_final,
         .C_GetAttributeValue = fake_get_attributes,
         .C_CreateObject = fake_create,
+        .C_CopyObject = fake_copy,
         .C_DestroyObject = fake_destroy,
+        .C_SetAttributeValue = fake_set_attributes,
         .C_GenerateKey = fake_generate,
         .C_WrapKey = fake_wrap,
         .C_UnwrapKey = fake_unwrap,

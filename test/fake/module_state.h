@@ -10,7 +10,7 @@
 
 enum {
     OBJECTS = 512,
-    ATTRIBUTES = 20,
+    ATTRIBUTES = 28,
     VALUE_MAX = 300,
     SESSIONS = 256,
     RULES = 16,

@@ -298,6 +298,36 @@ static void one_destroyed_key_of_two_disturbs_nothing(void **state)
     assert_int_equal(calls(rig, "C_Initialize"), 1);
 }
 
+static void a_key_destroyed_while_another_process_logs_in_disturbs_nothing(void **state)
+{
+    struct rig *rig = *state;
+    size_t place = fake_module_add_kek(rig->module, "prod.v2", rig_other_key);
+    assert_ok(rig_inventory(rig), &rig->err);
+    fake_module_remove(rig->module, place);
+    fake_module_fail_next(rig->module, "C_GetTokenInfo", CKR_GENERAL_ERROR);
+    assert_ok(rig_inventory(rig), &rig->err);
+    assert_int_equal(calls(rig, "C_Initialize"), 1);
+}
+
+static void a_key_gone_from_a_token_that_tells_nothing_of_itself_is_an_outage(void **state)
+{
+    struct rig *rig = *state;
+    size_t place = fake_module_add_kek(rig->module, "prod.v2", rig_other_key);
+    assert_ok(rig_inventory(rig), &rig->err);
+    fake_module_remove(rig->module, place);
+    fake_module_fail_always(rig->module, "C_GetTokenInfo", CKR_GENERAL_ERROR);
+    assert_int_equal(rig_inventory(rig), KMS_E_UNAVAILABLE);
+}
+
+static void a_key_that_gave_way_to_another_disturbs_nothing(void **state)
+{
+    struct rig *rig = *state;
+    fake_module_remove(rig->module, rig->place);
+    (void)fake_module_add_kek(rig->module, "prod.v2", rig_other_key);
+    assert_ok(rig_inventory(rig), &rig->err);
+    assert_int_equal(calls(rig, "C_Initialize"), 1);
+}
+
 struct thread_result {
     struct rig *rig;
     enum kms_code rc;
@@ -377,6 +407,9 @@ int main(void)
         TEST(a_token_that_vanished_is_an_outage_and_heals),
         TEST(keys_that_all_vanish_are_looked_for_in_a_new_connection),
         TEST(one_destroyed_key_of_two_disturbs_nothing),
+        TEST(a_key_destroyed_while_another_process_logs_in_disturbs_nothing),
+        TEST(a_key_gone_from_a_token_that_tells_nothing_of_itself_is_an_outage),
+        TEST(a_key_that_gave_way_to_another_disturbs_nothing),
         TEST(a_call_that_never_returns_holds_back_only_the_reconnect),
         TEST(a_forbidden_use_is_a_case_for_the_operator),
     };

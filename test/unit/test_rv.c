@@ -55,6 +55,34 @@ static void a_row_for_one_call_wins(void **state)
     assert_int_equal(pkcs11_rv_code("C_OpenSession", CKR_ARGUMENTS_BAD), KMS_E_BUSY);
 }
 
+static void a_token_that_forbids_a_change_says_what_to_do(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call;
+        CK_RV rv;
+        const char *text;
+    } rows[] = {
+        { "C_SetAttributeValue", CKR_ACTION_PROHIBITED, "be changed (CKA_MODIFIABLE" },
+        { "C_SetAttributeValue", CKR_ATTRIBUTE_READ_ONLY, "be changed (CKA_MODIFIABLE" },
+        { "C_SetAttributeValue", CKR_FUNCTION_REJECTED, "be changed (CKA_MODIFIABLE" },
+        { "C_SetAttributeValue", CKR_FUNCTION_NOT_SUPPORTED, "this token can't do that" },
+        { "C_SetAttributeValue", CKR_SESSION_READ_ONLY, "the token is read-only" },
+        { "C_CopyObject", CKR_ACTION_PROHIBITED, "be copied (CKA_COPYABLE" },
+        { "C_CopyObject", CKR_ATTRIBUTE_READ_ONLY, "be copied (CKA_COPYABLE" },
+        { "C_CopyObject", CKR_TEMPLATE_INCONSISTENT, "be copied (CKA_COPYABLE" },
+        { "C_CopyObject", CKR_FUNCTION_REJECTED, "be copied (CKA_COPYABLE" },
+        { "C_CopyObject", CKR_FUNCTION_NOT_SUPPORTED, "this token can't do that" },
+        { "C_CopyObject", CKR_SESSION_READ_ONLY, "the token is read-only" },
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kms_error err;
+        assert_int_equal(pkcs11_fail(&err, rows[i].call, rows[i].rv, "x"), KMS_E_PRECONDITION);
+        assert_int_equal(pkcs11_error_class(&err), PKCS11_CLASS_CONFIG);
+        assert_contains(err.msg, rows[i].text);
+    }
+}
+
 static void names_are_those_of_the_standard(void **state)
 {
     (void)state;
@@ -111,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_of_the_recovery_table_is_as_designed),
         cmocka_unit_test(a_row_for_one_call_wins),
+        cmocka_unit_test(a_token_that_forbids_a_change_says_what_to_do),
         cmocka_unit_test(names_are_those_of_the_standard),
         cmocka_unit_test(a_failure_tells_call_name_place_and_advice),
         cmocka_unit_test(a_number_without_a_name_is_shown),

@@ -1,177 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keystore on a real module: a SoftHSM token of its own in a temporary directory. */
-#include <errno.h>
-#include <ftw.h>
+/* The keystore on a real module. */
 #include <pthread.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "../../pkcs11/module.h"
 #include "attributes.h"
-#include "pkcs11_rig.h"
-
-#define MODULE "/usr/lib/softhsm/libsofthsm2.so"
-#define TOKEN "prod"
-#define PIN "12345678"
-
-static char dir[] = "/tmp/hsm-kms-softhsm-XXXXXX";
-static char tokens[64];
-static char pin_file[64];
-
-static void run(const char *const argv[])
-{
-    pid_t pid = 0;
-    int status = 0;
-    int failed = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ);
-    if (failed == ENOENT)
-        fail_msg("%s is missing: install the Debian package softhsm2", argv[0]);
-    assert_int_equal(failed, 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
-static void make_token(const char *label)
-{
-    run((const char *const[]){ "softhsm2-util", "--init-token", "--free", "--label", label,
-                               "--so-pin", "87654321", "--pin", PIN, NULL });
-}
-
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fchmod(fileno(file), 0600), 0);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static int group_setup(void **state)
-{
-    (void)state;
-    char conf[64];
-    char text[256];
-    if (access(MODULE, R_OK) != 0)
-        fail_msg("%s is missing: install the Debian package softhsm2", MODULE);
-    assert_non_null(mkdtemp(dir));
-    (void)snprintf(tokens, sizeof(tokens), "%s/tokens", dir);
-    (void)snprintf(pin_file, sizeof(pin_file), "%s/pin", dir);
-    (void)snprintf(conf, sizeof(conf), "%s/softhsm2.conf", dir);
-    (void)snprintf(text, sizeof(text),
-                   "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n",
-                   tokens);
-    assert_int_equal(mkdir(tokens, 0700), 0);
-    write_file(conf, text);
-    write_file(pin_file, PIN "\n");
-    assert_int_equal(setenv("SOFTHSM2_CONF", conf, 1), 0);
-    make_token(TOKEN);
-    return 0;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    return nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static struct kms_keystore *open_module(const char *module, const char *uri)
-{
-    struct kms_error err;
-    struct kms_keystore *keystore = NULL;
-    struct pkcs11_keystore_options options = {
-        .module = module, .uri = uri, .pin_file = pin_file, .sessions = 4, .lock_dir = dir
-    };
-    assert_ok(pkcs11_keystore_open(&options, &keystore, &err), &err);
-    return keystore;
-}
-
-static struct kms_keystore *open_keystore(const char *uri)
-{
-    return open_module(MODULE, uri);
-}
-
-static enum kms_code list(struct kms_keystore *keystore, const char *prefix, size_t *ret_count,
-                          struct kms_error *err)
-{
-    struct kms_inventory inventory = { 0 };
-    enum kms_code rc = kms_keystore_inventory(keystore, prefix, rig_soon_ms(), &inventory, err);
-    if (rc == KMS_OK)
-        *ret_count = inventory.count;
-    kms_inventory_done(&inventory);
-    return rc;
-}
-
-/* Attempts to connect are spaced, so this asks until it is answered, or the deadline. */
-static enum kms_code list_until_ok(struct kms_keystore *keystore, const char *prefix,
-                                   size_t *ret_count, struct kms_error *err)
-{
-    const struct timespec pause = { .tv_nsec = 50000000L };
-    int64_t deadline_ms = rig_soon_ms();
-    enum kms_code rc = KMS_E_UNAVAILABLE;
-    while (kms_monotonic_ms() < deadline_ms) {
-        rc = list(keystore, prefix, ret_count, err);
-        if (rc == KMS_OK)
-            break;
-        (void)nanosleep(&pause, NULL);
-    }
-    return rc;
-}
-
-struct sample {
-    struct kms_kek_info kek;
-    struct kms_kek_ref ref;
-    struct kms_wrapped wrapped;
-};
-
-static const uint8_t seed[32] = "a seed of exactly 32 characters";
-
-static void make_sample(struct kms_keystore *keystore, const char *label, struct sample *ret_sample)
-{
-    struct kms_error err;
-    size_t count = 0;
-    assert_ok(list(keystore, label, &count, &err), &err);
-    assert_ok(kms_keystore_generate(keystore, label, rig_soon_ms(), &ret_sample->kek, &err), &err);
-    ret_sample->ref = (struct kms_kek_ref){ label, ret_sample->kek.fingerprint };
-    assert_ok(kms_keystore_wrap(keystore, &ret_sample->ref,
-                                (struct kms_bytes){ seed, sizeof(seed) }, rig_soon_ms(),
-                                &ret_sample->wrapped, &err),
-              &err);
-}
-
-static enum kms_code unwrap(struct kms_keystore *keystore, const struct sample *sample,
-                            struct kms_error *err)
-{
-    KMS_CLEANUP(kms_secret_done) struct kms_secret plain = { 0 };
-    enum kms_code rc = kms_keystore_unwrap(
-        keystore, &sample->ref, (struct kms_bytes){ sample->wrapped.data, sample->wrapped.len },
-        rig_soon_ms(), &plain, err);
-    if (rc == KMS_OK && (plain.len != sizeof(seed) || memcmp(plain.data, seed, plain.len) != 0))
-        return KMS_E_INTERNAL;
-    return rc;
-}
+#include "softhsm_rig.h"
 
 static void a_generated_kek_wraps_and_unwraps(void **state)
 {
     (void)state;
     struct kms_error err;
-    struct sample sample;
+    struct softhsm_sample sample;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    make_sample(keystore, "round.v1", &sample);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    softhsm_make_sample(keystore, "round.v1", &sample);
     assert_int_equal(sample.wrapped.len, 40);
-    assert_ok(unwrap(keystore, &sample, &err), &err);
+    assert_ok(softhsm_unwrap(keystore, &sample, &err), &err);
     assert_ok(kms_keystore_canary(keystore, &sample.ref, rig_soon_ms(), &err), &err);
     assert_int_equal(sample.kek.known, 0x3FF);
     assert_int_equal(sample.kek.attributes, KMS_KEK_SENSITIVE | KMS_KEK_ALWAYS_SENSITIVE |
@@ -186,11 +31,11 @@ static void the_token_describes_itself(void **state)
     struct kms_error err;
     size_t count = 0;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    assert_ok(list(keystore, "x", &count, &err), &err);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    assert_ok(softhsm_list(keystore, "x", &count, &err), &err);
     struct kms_token_info info;
     kms_keystore_describe(keystore, &info);
-    assert_string_equal(info.label, TOKEN);
+    assert_string_equal(info.label, SOFTHSM_TOKEN);
     assert_int_equal(strlen(info.serial), 16);
     assert_string_equal(info.profile, "aes-kw");
     assert_true(info.connected);
@@ -203,47 +48,47 @@ static void the_module_is_found_by_its_p11_kit_name(void **state)
     struct kms_error err;
     size_t count = 0;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_module("softhsm2", "pkcs11:token=" TOKEN);
-    assert_ok(list(keystore, "x", &count, &err), &err);
+    struct kms_keystore *keystore = softhsm_open_module("softhsm2", SOFTHSM_URI);
+    assert_ok(softhsm_list(keystore, "x", &count, &err), &err);
 }
 
 static void tampered_or_foreign_ciphertexts_are_corrupt(void **state)
 {
     (void)state;
     struct kms_error err;
-    struct sample sample;
-    struct sample other;
+    struct softhsm_sample sample;
+    struct softhsm_sample other;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    make_sample(keystore, "tamper.v1", &sample);
-    make_sample(keystore, "tamper.v2", &other);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    softhsm_make_sample(keystore, "tamper.v1", &sample);
+    softhsm_make_sample(keystore, "tamper.v2", &other);
     struct kms_wrapped good = sample.wrapped;
     sample.wrapped.data[20] ^= 0x10;
-    assert_int_equal(unwrap(keystore, &sample, &err), KMS_E_CORRUPT);
+    assert_int_equal(softhsm_unwrap(keystore, &sample, &err), KMS_E_CORRUPT);
     assert_int_equal(err.ckr, CKR_GENERAL_ERROR);
     sample.wrapped = other.wrapped;
-    assert_int_equal(unwrap(keystore, &sample, &err), KMS_E_CORRUPT);
+    assert_int_equal(softhsm_unwrap(keystore, &sample, &err), KMS_E_CORRUPT);
     sample.wrapped = good;
     sample.wrapped.len = 32;
-    assert_int_equal(unwrap(keystore, &sample, &err), KMS_E_CORRUPT);
+    assert_int_equal(softhsm_unwrap(keystore, &sample, &err), KMS_E_CORRUPT);
     sample.wrapped = good;
-    assert_ok(unwrap(keystore, &sample, &err), &err);
+    assert_ok(softhsm_unwrap(keystore, &sample, &err), &err);
 }
 
 static void lengths_that_softhsm_would_pad_are_refused(void **state)
 {
     (void)state;
     struct kms_error err;
-    struct sample sample;
+    struct softhsm_sample sample;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    make_sample(keystore, "len.v1", &sample);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    softhsm_make_sample(keystore, "len.v1", &sample);
     static const size_t wrong[] = { 0, 8, 15, 20, 31, 33 };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct kms_wrapped wrapped = { 0 };
         assert_int_equal(kms_keystore_wrap(keystore, &sample.ref,
-                                           (struct kms_bytes){ seed, wrong[i] }, rig_soon_ms(),
-                                           &wrapped, &err),
+                                           (struct kms_bytes){ softhsm_seed, wrong[i] },
+                                           rig_soon_ms(), &wrapped, &err),
                          KMS_E_INVALID);
     }
 }
@@ -252,23 +97,23 @@ static void duplicate_labels_are_all_listed(void **state)
 {
     (void)state;
     struct kms_error err;
-    struct sample first;
-    struct sample second;
+    struct softhsm_sample first;
+    struct softhsm_sample second;
     size_t count = 0;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    make_sample(keystore, "dup.v1", &first);
-    make_sample(keystore, "dup.v1", &second);
-    assert_ok(list(keystore, "dup.", &count, &err), &err);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    softhsm_make_sample(keystore, "dup.v1", &first);
+    softhsm_make_sample(keystore, "dup.v1", &second);
+    assert_ok(softhsm_list(keystore, "dup.", &count, &err), &err);
     assert_int_equal(count, 2);
-    assert_ok(unwrap(keystore, &first, &err), &err);
-    assert_ok(unwrap(keystore, &second, &err), &err);
+    assert_ok(softhsm_unwrap(keystore, &first, &err), &err);
+    assert_ok(softhsm_unwrap(keystore, &second, &err), &err);
     struct kms_bytes id = { first.kek.cka_id, first.kek.cka_id_len };
     assert_ok(kms_keystore_destroy(keystore, "dup.v1", id, rig_soon_ms(), &err), &err);
-    assert_ok(list(keystore, "dup.", &count, &err), &err);
+    assert_ok(softhsm_list(keystore, "dup.", &count, &err), &err);
     assert_int_equal(count, 1);
-    assert_int_equal(unwrap(keystore, &first, &err), KMS_E_PRECONDITION);
-    assert_ok(unwrap(keystore, &second, &err), &err);
+    assert_int_equal(softhsm_unwrap(keystore, &first, &err), KMS_E_PRECONDITION);
+    assert_ok(softhsm_unwrap(keystore, &second, &err), &err);
 }
 
 static CK_SLOT_ID slot_of_token(CK_FUNCTION_LIST *fn)
@@ -279,10 +124,10 @@ static CK_SLOT_ID slot_of_token(CK_FUNCTION_LIST *fn)
     for (CK_ULONG i = 0; i < count; i++) {
         CK_TOKEN_INFO info;
         assert_int_equal(fn->C_GetTokenInfo(slots[i], &info), CKR_OK);
-        if (memcmp(info.label, TOKEN " ", sizeof(TOKEN)) == 0)
+        if (memcmp(info.label, SOFTHSM_TOKEN " ", sizeof(SOFTHSM_TOKEN)) == 0)
             return slots[i];
     }
-    fail_msg("no token '%s'", TOKEN);
+    fail_msg("no token '%s'", SOFTHSM_TOKEN);
     return 0;
 }
 
@@ -291,16 +136,16 @@ static void import_kek(const char *label, const uint8_t key[static 32])
 {
     struct kms_error err;
     KMS_CLEANUP(pkcs11_module_close_ptr) struct pkcs11_module *module = NULL;
-    assert_ok(pkcs11_module_open(MODULE, &module, &err), &err);
+    assert_ok(pkcs11_module_open(SOFTHSM_MODULE, &module, &err), &err);
     assert_ok(pkcs11_module_initialize(module, &err), &err);
     CK_FUNCTION_LIST *fn = pkcs11_module_functions(module);
     CK_SESSION_HANDLE session = 0;
     CK_OBJECT_HANDLE handle = 0;
-    unsigned char pin[] = PIN;
+    unsigned char pin[] = SOFTHSM_PIN;
     assert_int_equal(fn->C_OpenSession(slot_of_token(fn), CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
                                        NULL, &session),
                      CKR_OK);
-    assert_int_equal(fn->C_Login(session, CKU_USER, pin, strlen(PIN)), CKR_OK);
+    assert_int_equal(fn->C_Login(session, CKU_USER, pin, strlen(SOFTHSM_PIN)), CKR_OK);
     struct pkcs11_template template = { 0 };
     pkcs11_template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
     pkcs11_template_number(&template, CKA_KEY_TYPE, CKK_AES);
@@ -321,7 +166,7 @@ static void an_imported_kek_has_the_fingerprint_of_its_bytes(void **state)
     struct kms_error err;
     import_kek("import.v1", rig_key);
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
     struct kms_inventory inventory = { 0 };
     assert_ok(kms_keystore_inventory(keystore, "import.", rig_soon_ms(), &inventory, &err), &err);
     assert_int_equal(inventory.count, 1);
@@ -344,27 +189,27 @@ static void a_token_directory_that_goes_and_comes_back_heals(void **state)
 {
     (void)state;
     struct kms_error err;
-    struct sample sample;
+    struct softhsm_sample sample;
     char away[80];
     size_t count = 0;
-    (void)snprintf(away, sizeof(away), "%s.away", tokens);
+    (void)snprintf(away, sizeof(away), "%s.away", softhsm_tokens);
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    make_sample(keystore, "away.v1", &sample);
-    assert_ok(list(keystore, "away.", &count, &err), &err);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    softhsm_make_sample(keystore, "away.v1", &sample);
+    assert_ok(softhsm_list(keystore, "away.", &count, &err), &err);
 
-    assert_int_equal(rename(tokens, away), 0);
-    enum kms_code rc = unwrap(keystore, &sample, &err);
+    assert_int_equal(rename(softhsm_tokens, away), 0);
+    enum kms_code rc = softhsm_unwrap(keystore, &sample, &err);
     assert_true(rc == KMS_E_UNAVAILABLE || rc == KMS_E_PRECONDITION);
-    rc = list(keystore, "away.", &count, &err);
+    rc = softhsm_list(keystore, "away.", &count, &err);
     assert_true(rc == KMS_E_UNAVAILABLE || rc == KMS_E_PRECONDITION);
-    rc = unwrap(keystore, &sample, &err);
+    rc = softhsm_unwrap(keystore, &sample, &err);
     assert_true(rc == KMS_E_UNAVAILABLE || rc == KMS_E_PRECONDITION);
 
-    assert_int_equal(rename(away, tokens), 0);
-    assert_ok(list_until_ok(keystore, "away.", &count, &err), &err);
+    assert_int_equal(rename(away, softhsm_tokens), 0);
+    assert_ok(softhsm_list_until_ok(keystore, "away.", &count, &err), &err);
     assert_int_equal(count, 1);
-    assert_ok(unwrap(keystore, &sample, &err), &err);
+    assert_ok(softhsm_unwrap(keystore, &sample, &err), &err);
 }
 
 static void a_token_made_later_by_another_process_is_found(void **state)
@@ -373,11 +218,11 @@ static void a_token_made_later_by_another_process_is_found(void **state)
     struct kms_error err;
     size_t count = 0;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=late");
-    assert_int_equal(list(keystore, "x", &count, &err), KMS_E_UNAVAILABLE);
-    assert_contains(err.msg, "'" TOKEN "'");
-    make_token("late");
-    assert_ok(list_until_ok(keystore, "x", &count, &err), &err);
+    struct kms_keystore *keystore = softhsm_open("pkcs11:token=late");
+    assert_int_equal(softhsm_list(keystore, "x", &count, &err), KMS_E_UNAVAILABLE);
+    assert_contains(err.msg, "'" SOFTHSM_TOKEN "'");
+    softhsm_make_token("late");
+    assert_ok(softhsm_list_until_ok(keystore, "x", &count, &err), &err);
 }
 
 static void a_wrong_pin_is_refused_once_and_a_new_one_taken(void **state)
@@ -385,19 +230,19 @@ static void a_wrong_pin_is_refused_once_and_a_new_one_taken(void **state)
     (void)state;
     struct kms_error err;
     size_t count = 0;
-    write_file(pin_file, "00000000");
+    softhsm_write_file(softhsm_pin_file, "00000000");
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    enum kms_code rc = list(keystore, "x", &count, &err);
-    write_file(pin_file, PIN);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    enum kms_code rc = softhsm_list(keystore, "x", &count, &err);
+    softhsm_write_file(softhsm_pin_file, SOFTHSM_PIN);
     assert_int_equal(rc, KMS_E_PRECONDITION);
     assert_int_equal(err.ckr, CKR_PIN_INCORRECT);
-    assert_ok(list_until_ok(keystore, "x", &count, &err), &err);
+    assert_ok(softhsm_list_until_ok(keystore, "x", &count, &err), &err);
 }
 
 struct worker {
     struct kms_keystore *keystore;
-    const struct sample *sample;
+    const struct softhsm_sample *sample;
     enum kms_code worst;
 };
 
@@ -406,17 +251,17 @@ static void *unwrap_many(void *arg)
     struct worker *worker = arg;
     struct kms_error err;
     for (int i = 0; i < 100 && worker->worst == KMS_OK; i++)
-        worker->worst = unwrap(worker->keystore, worker->sample, &err);
+        worker->worst = softhsm_unwrap(worker->keystore, worker->sample, &err);
     return NULL;
 }
 
 static void eight_threads_share_four_sessions(void **state)
 {
     (void)state;
-    struct sample sample;
+    struct softhsm_sample sample;
     KMS_CLEANUP(kms_keystore_close_ptr)
-    struct kms_keystore *keystore = open_keystore("pkcs11:token=" TOKEN);
-    make_sample(keystore, "many.v1", &sample);
+    struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
+    softhsm_make_sample(keystore, "many.v1", &sample);
     struct worker workers[8];
     pthread_t threads[8];
     for (size_t i = 0; i < 8; i++) {
@@ -444,5 +289,5 @@ int main(void)
         cmocka_unit_test(a_wrong_pin_is_refused_once_and_a_new_one_taken),
         cmocka_unit_test(eight_threads_share_four_sessions),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, softhsm_setup, softhsm_teardown);
 }
