@@ -67,15 +67,6 @@ static void set_state(struct kms_ring_entry *entry, enum kms_kek_state state, co
     va_end(args);
 }
 
-static bool is_tombstoned(const struct kms_evidence *evidence, uint32_t generation)
-{
-    for (size_t i = 0; i < evidence->state->tombstone_count; i++) {
-        if (evidence->state->tombstones[i] == generation)
-            return true;
-    }
-    return false;
-}
-
 /* Another key with the same generation and no pin to choose by. */
 static bool is_duplicated(const struct kms_snapshot *snapshot, const struct kms_ring_entry *entry)
 {
@@ -122,7 +113,7 @@ static bool is_trusted(const struct kms_kek_info *kek, const struct kms_pin *pin
 static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
                             struct kms_ring_entry *entry, const struct kms_pin *pin)
 {
-    if (is_tombstoned(evidence, entry->generation)) {
+    if (kms_state_is_buried(evidence->state, entry->generation)) {
         set_state(entry, KMS_KEK_REFUSED,
                   "generation %u was destroyed; its number is never used again",
                   (unsigned)entry->generation);
@@ -136,9 +127,10 @@ static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snap
                   "duplicate: another key on the token has generation %u; destroy one of them",
                   (unsigned)entry->generation);
     } else if (pin == NULL && !is_true(&entry->kek, KMS_KEK_LOCAL)) {
-        set_state(entry, KMS_KEK_REFUSED,
-                  "foreign origin (CKA_LOCAL is not true): trusted only by an entry under pins: in "
-                  "the configuration");
+        set_state(
+            entry, KMS_KEK_REFUSED,
+            "foreign origin (CKA_LOCAL is not true): trusted only by hsm-kms key accept, or by "
+            "an entry under pins: in the configuration");
     } else {
         return false;
     }
@@ -157,8 +149,10 @@ static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot
     bool again = seen != NULL && seen->consecutive > 0;
     entry->seen_since_utc_s = again ? seen->since_utc_s : evidence->now_utc_s;
     const struct kms_pin *pin = kms_evidence_pin(evidence, entry->generation);
+    const char *held = evidence->held != NULL ? evidence->held : "";
     entry->may_unwrap = kek->fingerprinted && !is_false(kek, KMS_KEK_UNWRAP) &&
-                        is_trusted(kek, pin);
+                        is_trusted(kek, pin) &&
+                        !kms_state_is_buried(evidence->state, entry->generation);
 
     if (refuse_by_attributes(entry) || refuse_by_trust(evidence, snapshot, entry, pin))
         return;
@@ -171,9 +165,9 @@ static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot
     else if (entry->generation == evidence->state->promoted)
         set_state(entry, KMS_KEK_PENDING, "promoted: the next Status announces it");
     else if (entry->activation_utc_s > evidence->now_utc_s)
-        set_state(entry, KMS_KEK_PREACTIVE, "%s", "");
+        set_state(entry, KMS_KEK_PREACTIVE, "%s", held);
     else
-        set_state(entry, KMS_KEK_PENDING, "%s", "");
+        set_state(entry, KMS_KEK_PENDING, "%s", held);
 }
 
 /* Pinned generations of which no key on the token can be the pinned one. */
@@ -196,7 +190,7 @@ static void add_missing(const struct kms_evidence *evidence, struct kms_snapshot
     struct kms_snapshot view = { .entries = snapshot->entries, .count = listed };
     for (size_t i = 0; i < state->pin_count; i++) {
         const struct kms_pin *pin = &state->pins[i];
-        if (is_tombstoned(evidence, pin->generation) || !is_missing(&view, pin))
+        if (kms_state_is_buried(state, pin->generation) || !is_missing(&view, pin))
             continue;
         struct kms_ring_entry *entry = &snapshot->entries[snapshot->count++];
         entry->generation = pin->generation;

@@ -25,6 +25,8 @@ struct kms_evidence {
     const struct kms_sighting *sightings;
     size_t sighting_count;
     int64_t now_utc_s;
+    const char
+        *held; /* why nothing can be promoted whatever its time; NULL: nothing is in the way */
 };
 
 /* Fills entries, promoted, key_id, label, fingerprint, code and problem of a new snapshot with one

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inbox.h"
 #include "kms/clock.h"
 #include "kms/log.h"
 
@@ -22,6 +23,7 @@ struct kms_refresher {
     char label_prefix[KMS_RING_MAX + 3];
 
     /* the thread's alone */
+    struct kms_inbox *inbox;
     int64_t next_refresh_ms;
     int64_t next_canary_ms;
     int64_t retry_ms;
@@ -50,6 +52,11 @@ enum kms_code kms_refresher_open(const struct kms_refresher_options *options,
     struct kms_refresher *refresher = calloc(1, sizeof *refresher);
     if (refresher == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
+    enum kms_code rc = kms_inbox_open(options->state_dir, options->keks, &refresher->inbox, err);
+    if (rc != KMS_OK) {
+        free(refresher);
+        return rc;
+    }
     refresher->options = *options;
     snprintf(refresher->label_prefix, sizeof refresher->label_prefix, "%s.v", options->ring);
     pthread_mutex_init(&refresher->lock, NULL);
@@ -280,19 +287,35 @@ static enum kms_code plan_with_canary(struct kms_refresher *refresher,
 
 /* The same inventory applied without the plan's news. */
 static enum kms_code apply_unchanged(struct kms_refresher *refresher, struct kms_ring_plan *plan,
+                                     const struct kms_error *unwritten,
                                      const struct kms_inventory *inventory, uint64_t sequence,
                                      int64_t now_utc_s, struct kms_error *err)
 {
     kms_ring_plan_done(plan);
-    enum kms_code rc = kms_ring_keep(refresher->options.keks, plan, err);
+    char held[KMS_ERROR_MSG_MAX + 64];
+    snprintf(held, sizeof held, "waits until ring.json can be written: %s", unwritten->msg);
+    enum kms_code rc = kms_ring_keep(refresher->options.keks, held, plan, err);
     if (rc != KMS_OK)
         return rc;
     return kms_ring_apply(refresher->options.keks, plan, inventory, sequence, now_utc_s, err);
 }
 
+/* What operators changed since the last listing.  Needs no token. */
+static void hear_operators(struct kms_refresher *refresher)
+{
+    struct kms_error err;
+    bool taken = false;
+    if (kms_ring_take_pins(refresher->options.keks, &taken, &err) != KMS_OK)
+        kms_log_error(KMS_LOG_ERROR, "pins not reloaded, the old ones stay", &err, NULL, 0);
+    else if (taken)
+        kms_log_fields(KMS_LOG_INFO, "pins reloaded", NULL, 0);
+    kms_inbox_process(refresher->inbox);
+}
+
 static enum kms_code refresh(struct kms_refresher *refresher, uint64_t sequence,
                              struct kms_error *err)
 {
+    hear_operators(refresher);
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     KMS_CLEANUP(kms_ring_plan_done) struct kms_ring_plan plan = { 0 };
     enum kms_code rc = kms_keystore_inventory(refresher->options.keystore, refresher->label_prefix,
@@ -310,7 +333,7 @@ static enum kms_code refresh(struct kms_refresher *refresher, uint64_t sequence,
     if (persist(refresher, &plan, &unwritten) == KMS_OK)
         rc = kms_ring_apply(refresher->options.keks, &plan, &inventory, sequence, now_utc_s, err);
     else
-        rc = apply_unchanged(refresher, &plan, &inventory, sequence, now_utc_s, err);
+        rc = apply_unchanged(refresher, &plan, &unwritten, &inventory, sequence, now_utc_s, err);
     if (rc != KMS_OK)
         return rc;
 
@@ -470,5 +493,6 @@ void kms_refresher_close(struct kms_refresher *refresher)
     pthread_cond_destroy(&refresher->wake);
     pthread_cond_destroy(&refresher->done);
     pthread_mutex_destroy(&refresher->lock);
+    kms_inbox_close(refresher->inbox);
     free(refresher);
 }

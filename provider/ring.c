@@ -12,103 +12,23 @@ enum { SIGHTINGS_TO_TRUST = 2 }; /* refreshes in a row before a new generation i
 
 struct kms_ring {
     char name[KMS_RING_MAX + 1];
-    struct kms_pin *trusted;
-    size_t trusted_count;
 
-    pthread_mutex_t lock; /* guards published and staged */
+    pthread_mutex_t lock; /* guards all of this block */
     struct kms_snapshot *published;
-    struct kms_snapshot *staged; /* a promotion that the next Status announces; NULL: none */
+    struct kms_snapshot *staged;   /* a promotion that the next Status announces; NULL: none */
+    char used[KMS_KEY_ID_LEN + 1]; /* the last key_id that Encrypt could use; "": none yet */
+    struct kms_pin *offered;       /* in the place of @trusted; NULL: no news */
+    size_t offered_count;
 
     /* the refresher's alone */
+    struct kms_pin *trusted; /* from the configuration */
+    size_t trusted_count;
     struct kms_state state;
     bool is_new;
     bool listed_once;
     struct kms_sighting *sightings;
     size_t sighting_count;
 };
-
-const char *kms_kek_state_name(enum kms_kek_state state)
-{
-    switch (state) {
-    case KMS_KEK_ACTIVE:
-        return "active";
-    case KMS_KEK_PREACTIVE:
-        return "pre-active";
-    case KMS_KEK_PENDING:
-        return "pending";
-    case KMS_KEK_DECRYPT_ONLY:
-        return "decrypt-only";
-    case KMS_KEK_DISABLED:
-        return "disabled";
-    case KMS_KEK_REFUSED:
-        return "refused";
-    case KMS_KEK_MISSING:
-        return "missing";
-    }
-    return "refused";
-}
-
-void kms_snapshot_release(struct kms_snapshot *snapshot)
-{
-    if (snapshot == NULL || atomic_fetch_sub(&snapshot->refs, 1) != 1)
-        return;
-    free(snapshot->entries);
-    free(snapshot);
-}
-
-static struct kms_snapshot *retain(struct kms_snapshot *snapshot)
-{
-    atomic_fetch_add(&snapshot->refs, 1);
-    return snapshot;
-}
-
-/* --- finding the KEK of a key_id --- */
-
-static bool head_matches(const struct kms_ring_entry *entry, const struct kms_key_id *key_id)
-{
-    return entry->kek.fingerprinted && memcmp(entry->kek.fingerprint, key_id->fingerprint_head,
-                                              KMS_KEY_ID_FINGERPRINT_LEN) == 0;
-}
-
-/* Why the one entry that @key_id could mean can't be used; KMS_OK: it isn't meant. */
-static enum kms_code explain_unusable(const struct kms_ring_entry *entry,
-                                      const struct kms_key_id *key_id, struct kms_error *err)
-{
-    bool meant = head_matches(entry, key_id) || !entry->kek.fingerprinted;
-    if (!meant || entry->may_unwrap)
-        return KMS_OK;
-    const char *advice = entry->state == KMS_KEK_MISSING ? "restore the KEK; " : "";
-    return kms_fail(err, KMS_E_PRECONDITION, "KEK '%.60s' is %s: %s; %sdo not delete objects",
-                    entry->kek.label, kms_kek_state_name(entry->state), entry->reason, advice);
-}
-
-const struct kms_ring_entry *kms_snapshot_find(const struct kms_snapshot *snapshot,
-                                               const struct kms_key_id *key_id,
-                                               struct kms_error *err)
-{
-    if (!snapshot->complete) {
-        kms_fail(err, KMS_E_UNAVAILABLE, "no token was listed yet; do not delete objects");
-        return NULL;
-    }
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const struct kms_ring_entry *entry = &snapshot->entries[i];
-        if (entry->generation == key_id->generation && entry->may_unwrap &&
-            head_matches(entry, key_id))
-            return entry;
-    }
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const struct kms_ring_entry *entry = &snapshot->entries[i];
-        if (entry->generation == key_id->generation &&
-            explain_unusable(entry, key_id, err) != KMS_OK)
-            return NULL;
-    }
-    kms_fail(
-        err, KMS_E_KEY_UNKNOWN,
-        "no KEK of generation %u with this fingerprint is on the token or pinned here: restore "
-        "it; do not delete objects",
-        (unsigned)key_id->generation);
-    return NULL;
-}
 
 /* --- opening --- */
 
@@ -121,23 +41,38 @@ void kms_ring_close(struct kms_ring *ring)
     kms_state_done(&ring->state);
     pthread_mutex_destroy(&ring->lock);
     free(ring->trusted);
+    free(ring->offered);
     free(ring->sightings);
     free(ring);
 }
 
 /* A pin of this node and one of the configuration can't both be right. */
-static enum kms_code check_trusted(const struct kms_ring_options *options,
+static enum kms_code check_trusted(const struct kms_pin *trusted, size_t trusted_count,
                                    const struct kms_state *state, struct kms_error *err)
 {
-    for (size_t i = 0; i < options->trusted_count; i++) {
-        const struct kms_pin *trusted = &options->trusted[i];
-        const struct kms_pin *pin = kms_state_pin(state, trusted->generation);
-        if (pin != NULL && memcmp(pin->fingerprint, trusted->fingerprint, KMS_FINGERPRINT_LEN) != 0)
+    for (size_t i = 0; i < trusted_count; i++) {
+        const struct kms_pin *pin = kms_state_pin(state, trusted[i].generation);
+        if (pin != NULL &&
+            memcmp(pin->fingerprint, trusted[i].fingerprint, KMS_FINGERPRINT_LEN) != 0)
             return kms_fail(err, KMS_E_PRECONDITION,
                             "pins: of the configuration and ring.json disagree on the fingerprint "
-                            "of generation %u: one of them is wrong",
-                            (unsigned)trusted->generation);
+                            "of generation %u: one of them is wrong; to replace a key knowingly, "
+                            "take its entry out of pins: first",
+                            (unsigned)trusted[i].generation);
     }
+    return KMS_OK;
+}
+
+/* Never NULL on success, so that no pins differ from no news. */
+static enum kms_code copy_pins(const struct kms_pin *pins, size_t count, struct kms_pin **ret_pins,
+                               struct kms_error *err)
+{
+    struct kms_pin *copy = calloc(count + 1, sizeof *copy);
+    if (copy == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        copy[i] = pins[i];
+    *ret_pins = copy;
     return KMS_OK;
 }
 
@@ -156,7 +91,7 @@ static enum kms_code make_first_snapshot(struct kms_ring *ring, struct kms_error
 enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct kms_state *state,
                             bool is_new, struct kms_ring **ret_ring, struct kms_error *err)
 {
-    enum kms_code rc = check_trusted(options, state, err);
+    enum kms_code rc = check_trusted(options->trusted, options->trusted_count, state, err);
     if (rc != KMS_OK)
         return rc;
     KMS_CLEANUP(kms_ring_close_ptr) struct kms_ring *ring = calloc(1, sizeof *ring);
@@ -166,12 +101,10 @@ enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct
     snprintf(ring->name, sizeof ring->name, "%s", options->name);
     ring->is_new = is_new;
 
-    ring->trusted = calloc(options->trusted_count + 1, sizeof *ring->trusted);
-    if (ring->trusted == NULL)
-        return kms_fail(err, KMS_E_BUSY, "out of memory");
-    for (size_t i = 0; i < options->trusted_count; i++)
-        ring->trusted[ring->trusted_count++] = options->trusted[i];
-    rc = kms_state_copy(state, &ring->state, err);
+    ring->trusted_count = options->trusted_count;
+    rc = copy_pins(options->trusted, options->trusted_count, &ring->trusted, err);
+    if (rc == KMS_OK)
+        rc = kms_state_copy(state, &ring->state, err);
     if (rc == KMS_OK)
         rc = make_first_snapshot(ring, err);
     if (rc != KMS_OK)
@@ -186,7 +119,7 @@ enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct
 struct kms_snapshot *kms_ring_acquire(struct kms_ring *ring)
 {
     pthread_mutex_lock(&ring->lock);
-    struct kms_snapshot *snapshot = retain(ring->published);
+    struct kms_snapshot *snapshot = kms_snapshot_acquire(ring->published);
     pthread_mutex_unlock(&ring->lock);
     return snapshot;
 }
@@ -194,9 +127,17 @@ struct kms_snapshot *kms_ring_acquire(struct kms_ring *ring)
 struct kms_snapshot *kms_ring_acquire_newest(struct kms_ring *ring)
 {
     pthread_mutex_lock(&ring->lock);
-    struct kms_snapshot *snapshot = retain(ring->staged != NULL ? ring->staged : ring->published);
+    struct kms_snapshot *snapshot = kms_snapshot_acquire(ring->staged != NULL ? ring->staged
+                                                                              : ring->published);
     pthread_mutex_unlock(&ring->lock);
     return snapshot;
+}
+
+/* With the lock held, after @published changed. */
+static void note_used(struct kms_ring *ring)
+{
+    if (ring->published->code == KMS_OK)
+        memcpy(ring->used, ring->published->key_id, sizeof ring->used);
 }
 
 struct kms_snapshot *kms_ring_acquire_for_status(struct kms_ring *ring)
@@ -207,33 +148,113 @@ struct kms_snapshot *kms_ring_acquire_for_status(struct kms_ring *ring)
         old = ring->published;
         ring->published = ring->staged;
         ring->staged = NULL;
+        note_used(ring);
     }
-    struct kms_snapshot *snapshot = retain(ring->published);
+    struct kms_snapshot *snapshot = kms_snapshot_acquire(ring->published);
     pthread_mutex_unlock(&ring->lock);
     kms_snapshot_release(old);
     return snapshot;
 }
 
-/* Takes over both references; @staged may be NULL. */
-static void publish(struct kms_ring *ring, struct kms_snapshot *published,
-                    struct kms_snapshot *staged)
+/* What Statuses have announced so far. */
+struct announced {
+    uint32_t promoted; /* 0: nothing yet */
+    char used[KMS_KEY_ID_LEN + 1];
+};
+
+static struct announced get_announced(struct kms_ring *ring)
+{
+    struct announced shown = { 0 };
+    pthread_mutex_lock(&ring->lock);
+    shown.promoted = ring->published->promoted;
+    memcpy(shown.used, ring->used, sizeof shown.used);
+    pthread_mutex_unlock(&ring->lock);
+    return shown;
+}
+
+/* @snapshot would let Encrypt use another key_id than @used, the last one. */
+static bool changes_key_id(const char *used, const struct kms_snapshot *snapshot)
+{
+    return snapshot->code == KMS_OK && used[0] != '\0' && strcmp(used, snapshot->key_id) != 0;
+}
+
+/* Shows @newest, or until the next Status @current, if that isn't NULL; takes over both references.
+ * They were judged by @shown.  If a Status has announced what was staged since, @current would take
+ * Encrypt back to an older key: then what is published stays until @newest may be. */
+static void publish(struct kms_ring *ring, const struct announced *shown,
+                    struct kms_snapshot *current, struct kms_snapshot *newest)
 {
     pthread_mutex_lock(&ring->lock);
     struct kms_snapshot *old_published = ring->published, *old_staged = ring->staged;
-    ring->published = published;
-    ring->staged = staged;
+    struct kms_snapshot *unused = NULL;
+    if (strcmp(ring->used, shown->used) != 0) {
+        unused = current;
+        current = changes_key_id(ring->used, newest) ? kms_snapshot_acquire(old_published) : NULL;
+    }
+    ring->published = current != NULL ? current : newest;
+    ring->staged = current != NULL ? newest : NULL;
+    note_used(ring);
     pthread_mutex_unlock(&ring->lock);
     kms_snapshot_release(old_published);
     kms_snapshot_release(old_staged);
+    kms_snapshot_release(unused);
 }
 
-/* What the last Status announced; 0: nothing yet. */
-static uint32_t announced(struct kms_ring *ring)
+/* --- what an operator changes --- */
+
+enum kms_code kms_ring_offer_pins(struct kms_ring *ring, const struct kms_pin *trusted,
+                                  size_t trusted_count, struct kms_error *err)
 {
-    struct kms_snapshot *snapshot = kms_ring_acquire(ring);
-    uint32_t promoted = snapshot->promoted;
-    kms_snapshot_release(snapshot);
-    return promoted;
+    struct kms_pin *pins;
+    enum kms_code rc = copy_pins(trusted, trusted_count, &pins, err);
+    if (rc != KMS_OK)
+        return rc;
+    pthread_mutex_lock(&ring->lock);
+    free(ring->offered);
+    ring->offered = pins;
+    ring->offered_count = trusted_count;
+    pthread_mutex_unlock(&ring->lock);
+    return KMS_OK;
+}
+
+enum kms_code kms_ring_take_pins(struct kms_ring *ring, bool *ret_taken, struct kms_error *err)
+{
+    pthread_mutex_lock(&ring->lock);
+    struct kms_pin *pins = ring->offered;
+    size_t count = ring->offered_count;
+    ring->offered = NULL;
+    pthread_mutex_unlock(&ring->lock);
+    if (pins != NULL) {
+        enum kms_code rc = check_trusted(pins, count, &ring->state, err);
+        if (rc != KMS_OK) {
+            free(pins);
+            return rc;
+        }
+        free(ring->trusted);
+        ring->trusted = pins;
+        ring->trusted_count = count;
+    }
+    *ret_taken = pins != NULL;
+    return KMS_OK;
+}
+
+enum kms_code kms_ring_copy_state(const struct kms_ring *ring, struct kms_state *ret_state,
+                                  struct kms_error *err)
+{
+    return kms_state_copy(&ring->state, ret_state, err);
+}
+
+enum kms_code kms_ring_check_state(const struct kms_ring *ring, const struct kms_state *state,
+                                   struct kms_error *err)
+{
+    return check_trusted(ring->trusted, ring->trusted_count, state, err);
+}
+
+void kms_ring_set_state(struct kms_ring *ring, struct kms_state *state)
+{
+    kms_state_done(&ring->state);
+    ring->state = *state;
+    *state = (struct kms_state){ 0 };
 }
 
 /* --- planning --- */
@@ -381,9 +402,10 @@ enum kms_code kms_ring_plan(struct kms_ring *ring, const struct kms_inventory *i
     return KMS_OK;
 }
 
-enum kms_code kms_ring_keep(struct kms_ring *ring, struct kms_ring_plan *ret_plan,
+enum kms_code kms_ring_keep(struct kms_ring *ring, const char *held, struct kms_ring_plan *ret_plan,
                             struct kms_error *err)
 {
+    snprintf(ret_plan->held, sizeof ret_plan->held, "%s", held);
     return kms_state_copy(&ring->state, &ret_plan->state, err);
 }
 
@@ -447,34 +469,48 @@ static void stamp(struct kms_snapshot *snapshot, uint64_t sequence, int64_t now_
     snapshot->listed_utc_s = now_utc_s;
 }
 
+/* What Encrypt sees until the next Status: still @shown.  But if that is another key now, none. */
+static enum kms_code judge_for_now(struct kms_evidence evidence, const struct announced *shown,
+                                   struct kms_snapshot **ret_current, struct kms_error *err)
+{
+    evidence.promoted = shown->promoted;
+    enum kms_code rc = kms_judge(&evidence, ret_current, err);
+    if (rc != KMS_OK || !changes_key_id(shown->used, *ret_current))
+        return rc;
+    struct kms_snapshot *current = *ret_current;
+    current->key_id[0] = '\0';
+    current->code = KMS_E_UNAVAILABLE;
+    snprintf(current->problem, sizeof current->problem,
+             "the KEK of generation %u was replaced and accepted: the next Status announces it",
+             (unsigned)shown->promoted);
+    return KMS_OK;
+}
+
 enum kms_code kms_ring_apply(struct kms_ring *ring, struct kms_ring_plan *plan,
                              const struct kms_inventory *inventory, uint64_t sequence,
                              int64_t now_utc_s, struct kms_error *err)
 {
-    uint32_t shown = announced(ring);
-    bool stage = shown != 0 && plan->state.promoted != shown;
+    struct announced shown = get_announced(ring);
     struct kms_evidence evidence = gather(ring, &plan->state, plan->state.promoted, inventory,
                                           now_utc_s);
+    evidence.held = plan->held;
     KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *newest = NULL;
     KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *current = NULL;
     enum kms_code rc = kms_judge(&evidence, &newest, err);
-    evidence.promoted = shown;
-    if (rc == KMS_OK && stage)
-        rc = kms_judge(&evidence, &current, err);
+    bool stage = rc == KMS_OK && shown.promoted != 0 &&
+                 (plan->state.promoted != shown.promoted || changes_key_id(shown.used, newest));
+    if (stage)
+        rc = judge_for_now(evidence, &shown, &current, err);
     if (rc == KMS_OK)
         rc = count_sightings(ring, &evidence, newest, err);
     if (rc != KMS_OK)
         return rc;
 
     stamp(newest, sequence, now_utc_s);
-    if (stage) {
+    if (stage)
         stamp(current, sequence, now_utc_s);
-        publish(ring, current, newest);
-        current = NULL;
-    } else {
-        publish(ring, newest, NULL);
-    }
-    newest = NULL;
+    publish(ring, &shown, current, newest);
+    current = newest = NULL;
     kms_state_done(&ring->state);
     ring->state = plan->state;
     plan->state = (struct kms_state){ 0 };

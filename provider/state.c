@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "durable.h"
 #include "keyid.h"
 
 enum { PATH_BYTES = 4096, FILE_MAX_BYTES = 4 << 20 };
@@ -85,6 +86,56 @@ enum kms_code kms_state_add_pin(struct kms_state *state, uint32_t generation,
     memcpy(pins[at].fingerprint, fingerprint, KMS_FINGERPRINT_LEN);
     snprintf(pins[at].serials[0], sizeof pins[at].serials[0], "%s", serial);
     state->pin_count++;
+    return KMS_OK;
+}
+
+enum kms_code kms_state_repin(struct kms_state *state, uint32_t generation,
+                              const uint8_t *fingerprint, struct kms_error *err)
+{
+    for (size_t i = 0; i < state->pin_count; i++) {
+        struct kms_pin *pin = &state->pins[i];
+        if (pin->generation != generation)
+            continue;
+        *pin = (struct kms_pin){ .generation = generation }; /* no token confirmed this key yet */
+        memcpy(pin->fingerprint, fingerprint, KMS_FINGERPRINT_LEN);
+        return KMS_OK;
+    }
+    return kms_state_add_pin(state, generation, fingerprint, "", err);
+}
+
+bool kms_state_is_buried(const struct kms_state *state, uint32_t generation)
+{
+    for (size_t i = 0; i < state->tombstone_count; i++) {
+        if (state->tombstones[i] == generation)
+            return true;
+    }
+    return false;
+}
+
+static void remove_pin(struct kms_state *state, uint32_t generation)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < state->pin_count; i++) {
+        if (state->pins[i].generation != generation)
+            state->pins[kept++] = state->pins[i];
+    }
+    state->pin_count = kept;
+}
+
+enum kms_code kms_state_bury(struct kms_state *state, uint32_t generation, struct kms_error *err)
+{
+    if (!kms_state_is_buried(state, generation)) {
+        uint32_t *tombstones = reallocarray(state->tombstones, state->tombstone_count + 1,
+                                            sizeof *tombstones);
+        if (tombstones == NULL)
+            return kms_fail(err, KMS_E_BUSY, "out of memory");
+        state->tombstones = tombstones;
+        size_t at = state->tombstone_count++;
+        for (; at > 0 && tombstones[at - 1] > generation; at--)
+            tombstones[at] = tombstones[at - 1];
+        tombstones[at] = generation;
+    }
+    remove_pin(state, generation);
     return KMS_OK;
 }
 
@@ -370,37 +421,9 @@ static char *state_to_text(const struct kms_state *state, const char *ring)
     return text;
 }
 
-/* Writes @text and a line end to @name in @dir_fd and makes it durable. */
-static enum kms_code write_durably(int dir_fd, const char *name, const char *text,
-                                   struct kms_error *err)
+const char *kms_state_dir_path(const struct kms_state_dir *dir)
 {
-    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "can't write %s", name);
-    bool good = dprintf(fd, "%s\n", text) == (int)strlen(text) + 1 && fsync(fd) == 0;
-    int errnum = errno;
-    if (close(fd) != 0 && good) {
-        good = false;
-        errnum = errno;
-    }
-    if (!good)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "write", errnum, "can't write %s", name);
-    return KMS_OK;
-}
-
-/* New content under the final name, or the old one untouched. */
-static enum kms_code replace_file(const struct kms_state_dir *dir, const char *name,
-                                  const char *text, struct kms_error *err)
-{
-    char temporary[64];
-    snprintf(temporary, sizeof temporary, "%s.new", name);
-    enum kms_code rc = write_durably(dir->dir_fd, temporary, text, err);
-    if (rc != KMS_OK)
-        return rc;
-    if (renameat(dir->dir_fd, temporary, dir->dir_fd, name) != 0 || fsync(dir->dir_fd) != 0)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "rename", errno, "can't replace %s/%s",
-                              dir->path, name);
-    return KMS_OK;
+    return dir->path;
 }
 
 enum kms_code kms_state_dir_write(struct kms_state_dir *dir, const struct kms_state *state,
@@ -409,10 +432,10 @@ enum kms_code kms_state_dir_write(struct kms_state_dir *dir, const struct kms_st
     char *text = state_to_text(state, dir->ring);
     if (text == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
-    enum kms_code rc = replace_file(dir, RING_FILE, text, err);
+    enum kms_code rc = kms_durable_replace(dir->dir_fd, RING_FILE, text, err);
     free(text);
     if (rc != KMS_OK || file_exists(dir->path, SERVED_FILE))
         return rc;
-    return replace_file(dir, SERVED_FILE, "this node has served: " RING_FILE " must not get lost",
-                        err);
+    return kms_durable_replace(dir->dir_fd, SERVED_FILE,
+                               "this node has served: " RING_FILE " must not get lost", err);
 }

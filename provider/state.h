@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a node remembers: state_dir/ring.json.  The daemon is the only writer and holds
- * state_dir/lock; commands read. */
+ * state_dir/lock; commands read, and ask for changes by request.h. */
 #ifndef KMS_STATE_H
 #define KMS_STATE_H
 
@@ -36,6 +36,14 @@ const struct kms_pin *kms_state_pin(const struct kms_state *state, uint32_t gene
 KMS_MUST_CHECK enum kms_code kms_state_add_pin(struct kms_state *state, uint32_t generation,
                                                const uint8_t *fingerprint, const char *serial,
                                                struct kms_error *err);
+/* The generation's pin becomes @fingerprint, whether it had one or not; the tokens that confirmed an
+ * old one are forgotten. KMS_E_BUSY: no memory. */
+KMS_MUST_CHECK enum kms_code kms_state_repin(struct kms_state *state, uint32_t generation,
+                                             const uint8_t *fingerprint, struct kms_error *err);
+/* Adds @generation to the tombstones and removes its pin. KMS_E_BUSY: no memory, nothing changed. */
+KMS_MUST_CHECK enum kms_code kms_state_bury(struct kms_state *state, uint32_t generation,
+                                            struct kms_error *err);
+bool kms_state_is_buried(const struct kms_state *state, uint32_t generation);
 /* The highest of promoted mark, pins and tombstones. */
 uint32_t kms_state_highest(const struct kms_state *state);
 
@@ -54,6 +62,9 @@ KMS_MUST_CHECK enum kms_code kms_state_dir_open(const char *path, const char *ri
                                                 struct kms_error *err);
 void kms_state_dir_close(struct kms_state_dir *dir);
 KMS_DEFINE_CLOSE_PTR(struct kms_state_dir *, kms_state_dir_close)
+
+/* The path that it was opened with; valid until close. */
+const char *kms_state_dir_path(const struct kms_state_dir *dir);
 
 /* Replaces ring.json: write, fsync, rename, fsync of the directory; then, the first time, the
  * `served` marker.  On failure the old file stands. */

@@ -173,8 +173,23 @@ enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err
     return kms_service_health(plugin->service, err);
 }
 
-void kms_plugin_reload(struct kms_plugin *plugin)
+static enum kms_code reload_pins(struct kms_plugin *plugin, const struct kms_config *config,
+                                 struct kms_error *err)
 {
+    struct kms_pin *trusted;
+    enum kms_code rc = kms_config_trusted_pins(config, &trusted, err);
+    if (rc != KMS_OK)
+        return rc;
+    rc = kms_ring_offer_pins(plugin->ring, trusted, config->pin_count, err);
+    free(trusted);
+    return rc;
+}
+
+void kms_plugin_reload(struct kms_plugin *plugin, const struct kms_config *config)
+{
+    struct kms_error err;
+    if (config != NULL && reload_pins(plugin, config, &err) != KMS_OK)
+        kms_log_error(KMS_LOG_ERROR, "pins not reloaded, the old ones stay", &err, NULL, 0);
     kms_keystore_reload(plugin->keystore);
     kms_refresher_kick(plugin->refresher);
 }

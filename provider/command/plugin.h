@@ -20,8 +20,9 @@ KMS_MUST_CHECK enum kms_code kms_plugin_open(const struct kms_config *config,
 /* What Status would say now, without a promotion step.  Never blocks. */
 KMS_MUST_CHECK enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err);
 
-/* SIGHUP: a refused PIN may be tried again; the token is listed anew. */
-void kms_plugin_reload(struct kms_plugin *plugin);
+/* SIGHUP: a refused PIN may be tried again; the token is listed anew; `pins:` of @config take the
+ * place of the old ones, unless they contradict ring.json.  NULL: the configuration can't be read. */
+void kms_plugin_reload(struct kms_plugin *plugin, const struct kms_config *config);
 
 /* Stops accepting, drains calls in flight for @grace_ms, leaves the token (C_Finalize), frees.
  * False: a call is stuck in the module; nothing was freed, the process must _exit. */

@@ -65,8 +65,9 @@ static const struct argp argp = {
     .doc =
         "Serves the Kubernetes KMS v2 API on a Unix socket, wrapping DEK seeds inside the HSM.\v"
         "Runs in the foreground until SIGTERM or SIGINT, then drains calls in flight and exits 0. "
-        "SIGHUP lets a refused PIN be tried again and lists the token anew.  A missing HSM, token, "
-        "PIN or KEK never ends it: Status says what is missing until it is there.",
+        "SIGHUP lets a refused PIN be tried again, reads pins: of the configuration anew and lists "
+        "the token.  A missing HSM, token, PIN or KEK never ends it: Status says what is missing "
+        "until it is there.",
 };
 
 static enum kms_code apply_options(const struct serve_options *given, struct kms_config *config,
@@ -137,10 +138,29 @@ static void tell_supervisor(struct readiness *readiness, struct kms_plugin *plug
     }
 }
 
-/* Waits for SIGTERM or SIGINT, serving SIGHUP and the supervisor meanwhile. */
-static void run(struct kms_plugin *plugin, const sigset_t *signals, int64_t ready_timeout_ms)
+/* SIGHUP.  A file that can't be used changes nothing. */
+static void reload(struct kms_plugin *plugin, const char *path, const struct kms_config *running)
 {
-    struct readiness readiness = { .give_up_waiting_ms = kms_monotonic_ms() + ready_timeout_ms };
+    kms_log_fields(KMS_LOG_INFO, "reload", NULL, 0);
+    KMS_CLEANUP(kms_config_done) struct kms_config config = { 0 };
+    struct kms_error err;
+    enum kms_code rc = kms_config_load(path, &config, &err);
+    if (rc == KMS_OK && strcmp(config.ring, running->ring) != 0)
+        rc = kms_fail(&err, KMS_E_INVALID, "%s: ring: was '%s', is '%s': that needs a restart",
+                      path, running->ring, config.ring);
+    if (rc != KMS_OK)
+        kms_log_error(KMS_LOG_ERROR, "configuration not reloaded, the old one stays", &err, NULL,
+                      0);
+    kms_plugin_reload(plugin, rc == KMS_OK ? &config : NULL);
+}
+
+/* Waits for SIGTERM or SIGINT, serving SIGHUP and the supervisor meanwhile. */
+static void run(struct kms_plugin *plugin, const sigset_t *signals, const char *path,
+                const struct kms_config *config)
+{
+    struct readiness readiness = {
+        .give_up_waiting_ms = kms_monotonic_ms() + config->ready_timeout_ms,
+    };
     kms_fail(&readiness.told, KMS_E_UNAVAILABLE, "%s", "");
     for (;;) {
         tell_supervisor(&readiness, plugin);
@@ -148,8 +168,7 @@ static void run(struct kms_plugin *plugin, const sigset_t *signals, int64_t read
         struct timespec tick = { .tv_sec = tick_ms / 1000, .tv_nsec = tick_ms % 1000 * 1000000 };
         int number = sigtimedwait(signals, NULL, &tick);
         if (number == SIGHUP) {
-            kms_log_fields(KMS_LOG_INFO, "reload", NULL, 0);
-            kms_plugin_reload(plugin);
+            reload(plugin, path, config);
         } else if (number > 0) {
             kms_log(KMS_LOG_INFO, "stopping", KMS_F_TEXT("signal", sigabbrev_np(number)));
             return;
@@ -171,7 +190,7 @@ static int stop(struct kms_plugin *plugin)
     return KMS_EXIT_OK;
 }
 
-static int serve(const struct kms_config *config)
+static int serve(const char *path, const struct kms_config *config)
 {
     sigset_t signals;
     block_signals(&signals);
@@ -184,7 +203,7 @@ static int serve(const struct kms_config *config)
         kms_log_error(KMS_LOG_ERROR, "can't serve", &err, NULL, 0);
         return KMS_EXIT_ERROR;
     }
-    run(plugin, &signals, config->ready_timeout_ms);
+    run(plugin, &signals, path, config);
     return stop(plugin);
 }
 
@@ -199,5 +218,5 @@ int kms_command_serve(int argc, char **argv)
         apply_options(&given, &config, &err) != KMS_OK)
         return kms_command_fail(&err);
     kms_log_open(config.log_format, config.log_level, STDERR_FILENO);
-    return serve(&config);
+    return serve(given.config, &config);
 }

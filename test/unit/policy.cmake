@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 kms_unit_test(keyid LIBRARIES kms_policy)
 kms_unit_test(state LIBRARIES kms_policy)
+kms_unit_test(durable LIBRARIES kms_policy)
+kms_unit_test(kill SOURCES kill_point.c LIBRARIES kms_policy)
+kms_unit_test(request LIBRARIES kms_policy)
+kms_unit_test(inbox SOURCES policy_rig.c LIBRARIES kms_policy fake_keystore)
 kms_unit_test(ring LIBRARIES kms_policy fake_keystore)
 kms_unit_test(refresher SOURCES policy_rig.c LIBRARIES kms_policy fake_keystore)
 kms_unit_test(service SOURCES policy_rig.c LIBRARIES kms_policy fake_keystore)

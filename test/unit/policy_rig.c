@@ -49,7 +49,10 @@ int rig_close(struct rig *rig)
     kms_ring_close(rig->ring);
     kms_state_dir_close(rig->dir);
     kms_keystore_close(fake_keystore_seam(rig->token));
-    static const char *const names[] = { "ring.json", "ring.json.new", "served", "lock" };
+    static const char *const names[] = {
+        "ring.json", "ring.json.new",         "served",
+        "lock",      "request.accept.2.json", "request.tombstone.1.json",
+    };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[128];
         snprintf(path, sizeof path, "%s/%s", rig->dir_path, names[i]);

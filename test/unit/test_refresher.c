@@ -224,6 +224,53 @@ static void nothing_is_promoted_that_could_not_be_written_down(void **unused)
     rig_await_status(&rig, KMS_OK, rig_key_id(1, 1));
 }
 
+/* The reason that Describe gives for @generation, "" if there is none. */
+static void get_reason(uint32_t generation, char *ret_reason, size_t size)
+{
+    KMS_CLEANUP(kms_snapshot_release_ptr)
+    struct kms_snapshot *snapshot = kms_ring_acquire(rig.ring);
+    for (size_t i = 0; i < snapshot->count; i++) {
+        if (snapshot->entries[i].generation == generation)
+            snprintf(ret_reason, size, "%s", snapshot->entries[i].reason);
+    }
+}
+
+static void a_promotion_that_cannot_be_written_down_waits_and_says_so(void **unused)
+{
+    (void)unused;
+    char path[128], reason[200] = "";
+    fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
+    rig_start(&rig);
+    snprintf(path, sizeof path, "%s/ring.json.new", rig.dir_path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    fake_keystore_add(rig.token, "prod.v2@" PAST, 2);
+    for (int i = 0; i < 3; i++)
+        rig_refresh(&rig);
+    rig_await_status(&rig, KMS_OK, rig_key_id(1, 1)); /* what is promoted goes on */
+    get_reason(2, reason, sizeof reason);
+    assert_contains(reason, "ring.json");
+    assert_int_equal(rmdir(path), 0);
+    rig_await_status(&rig, KMS_OK, rig_key_id(2, 2));
+    get_reason(2, reason, sizeof reason);
+    assert_string_equal(reason, "");
+}
+
+static void pins_of_a_changed_configuration_are_trusted_without_a_restart(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
+    fake_keystore_add(rig.token, "prod.v2@" PAST, 2);
+    fake_keystore_set(rig.token, "prod.v2@" PAST, 0, KMS_KEK_LOCAL);
+    rig_start(&rig);
+    rig_refresh(&rig);
+    rig_await_status(&rig, KMS_OK, rig_key_id(1, 1));
+    struct kms_pin trusted = { .generation = 2 };
+    fake_keystore_fingerprint(2, trusted.fingerprint);
+    assert_ok(kms_ring_offer_pins(rig.ring, &trusted, 1, &err), &err);
+    rig_await_status(&rig, KMS_OK, rig_key_id(2, 2));
+}
+
 #define REFRESHER_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 #define CANARY_TEST(test) cmocka_unit_test_setup_teardown(test, set_up_with_short_canary, tear_down)
 
@@ -244,6 +291,8 @@ int main(void)
         REFRESHER_TEST(a_waiter_gives_up_at_its_deadline),
         REFRESHER_TEST(many_waiters_share_listings),
         REFRESHER_TEST(nothing_is_promoted_that_could_not_be_written_down),
+        REFRESHER_TEST(a_promotion_that_cannot_be_written_down_waits_and_says_so),
+        REFRESHER_TEST(pins_of_a_changed_configuration_are_trusted_without_a_restart),
     };
     return cmocka_run_group_tests_name("refresher", tests, NULL, NULL);
 }

@@ -453,6 +453,47 @@ static void a_tombstoned_generation_is_refused(void **unused)
     assert_contains(entry_of(2).reason, "destroyed");
 }
 
+static void a_tombstoned_generation_neither_unwraps_nor_is_missed(void **unused)
+{
+    (void)unused;
+    uint32_t tombstones[] = { 2, 3 };
+    struct kms_pin pins[] = { { .generation = 3 } };
+    struct kms_state state = {
+        .tombstones = tombstones, .tombstone_count = 2, .pins = pins, .pin_count = 1
+    };
+    open_ring(&state, false, NULL, 0);
+    fake_keystore_add(token, "prod.v1@" PAST, 1);
+    fake_keystore_add(token, "prod.v2@" PAST, 2);
+    refresh();
+    assert_false(entry_of(2).may_unwrap);
+    KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *snapshot = kms_ring_acquire(ring);
+    assert_int_equal(snapshot->count, 2); /* of generation 3 nothing */
+}
+
+static void pins_that_contradict_ring_json_are_not_taken(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    fake_keystore_add(token, "prod.v1@" PAST, 1);
+    fake_keystore_add(token, "prod.v2@" FUTURE, 2);
+    fake_keystore_set(token, "prod.v2@" FUTURE, 0, KMS_KEK_LOCAL);
+    struct kms_pin good = { .generation = 2 }, bad = { .generation = 1 };
+    fake_keystore_fingerprint(2, good.fingerprint);
+    fake_keystore_fingerprint(9, bad.fingerprint);
+    open_ring(&(struct kms_state){ 0 }, true, &good, 1);
+    refresh();
+    bool taken = false;
+    assert_ok(kms_ring_take_pins(ring, &taken, &err), &err);
+    assert_false(taken);
+    assert_ok(kms_ring_offer_pins(ring, &bad, 1, &err), &err);
+    assert_int_equal(kms_ring_take_pins(ring, &taken, &err), KMS_E_PRECONDITION);
+    refresh();
+    assert_int_equal(entry_of(2).state, KMS_KEK_PREACTIVE); /* the old ones stay */
+    assert_ok(kms_ring_offer_pins(ring, &good, 1, &err), &err);
+    assert_ok(kms_ring_take_pins(ring, &taken, &err), &err);
+    assert_true(taken);
+}
+
 static void an_empty_token_says_what_to_do(void **unused)
 {
     (void)unused;
@@ -494,6 +535,8 @@ int main(void)
         RING_TEST(pins_wait_for_the_second_sighting),
         RING_TEST(a_restart_keeps_promotion_and_pins),
         RING_TEST(a_tombstoned_generation_is_refused),
+        RING_TEST(a_tombstoned_generation_neither_unwraps_nor_is_missed),
+        RING_TEST(pins_that_contradict_ring_json_are_not_taken),
         RING_TEST(an_empty_token_says_what_to_do),
     };
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);

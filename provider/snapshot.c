@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *kms_kek_state_name(enum kms_kek_state state)
+{
+    switch (state) {
+    case KMS_KEK_ACTIVE:
+        return "active";
+    case KMS_KEK_PREACTIVE:
+        return "pre-active";
+    case KMS_KEK_PENDING:
+        return "pending";
+    case KMS_KEK_DECRYPT_ONLY:
+        return "decrypt-only";
+    case KMS_KEK_DISABLED:
+        return "disabled";
+    case KMS_KEK_REFUSED:
+        return "refused";
+    case KMS_KEK_MISSING:
+        return "missing";
+    }
+    return "refused";
+}
+
+void kms_snapshot_release(struct kms_snapshot *snapshot)
+{
+    if (snapshot == NULL || atomic_fetch_sub(&snapshot->refs, 1) != 1)
+        return;
+    free(snapshot->entries);
+    free(snapshot);
+}
+
+struct kms_snapshot *kms_snapshot_acquire(struct kms_snapshot *snapshot)
+{
+    atomic_fetch_add(&snapshot->refs, 1);
+    return snapshot;
+}
+
+/* --- finding the KEK of a key_id --- */
+
+static bool head_matches(const struct kms_ring_entry *entry, const struct kms_key_id *key_id)
+{
+    return entry->kek.fingerprinted && memcmp(entry->kek.fingerprint, key_id->fingerprint_head,
+                                              KMS_KEY_ID_FINGERPRINT_LEN) == 0;
+}
+
+/* Why the one entry that @key_id could mean can't be used; KMS_OK: it isn't meant. */
+static enum kms_code explain_unusable(const struct kms_ring_entry *entry,
+                                      const struct kms_key_id *key_id, struct kms_error *err)
+{
+    bool meant = head_matches(entry, key_id) || !entry->kek.fingerprinted;
+    if (!meant || entry->may_unwrap)
+        return KMS_OK;
+    const char *advice = entry->state == KMS_KEK_MISSING ? "restore the KEK; " : "";
+    return kms_fail(err, KMS_E_PRECONDITION, "KEK '%.60s' is %s: %s; %sdo not delete objects",
+                    entry->kek.label, kms_kek_state_name(entry->state), entry->reason, advice);
+}
+
+const struct kms_ring_entry *kms_snapshot_find(const struct kms_snapshot *snapshot,
+                                               const struct kms_key_id *key_id,
+                                               struct kms_error *err)
+{
+    if (!snapshot->complete) {
+        kms_fail(err, KMS_E_UNAVAILABLE, "no token was listed yet; do not delete objects");
+        return NULL;
+    }
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->generation == key_id->generation && entry->may_unwrap &&
+            head_matches(entry, key_id))
+            return entry;
+    }
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->generation == key_id->generation &&
+            explain_unusable(entry, key_id, err) != KMS_OK)
+            return NULL;
+    }
+    kms_fail(
+        err, KMS_E_KEY_UNKNOWN,
+        "no KEK of generation %u with this fingerprint is on the token or pinned here: restore "
+        "it; do not delete objects",
+        (unsigned)key_id->generation);
+    return NULL;
+}
