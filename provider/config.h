@@ -4,6 +4,7 @@
 #ifndef KMS_CONFIG_H
 #define KMS_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -43,6 +44,12 @@ struct kms_config_pin {
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
 };
 
+/* What a new KEK must go through. */
+struct kms_config_rotation {
+    bool two_step;
+    int64_t min_lead_ms;
+};
+
 struct kms_config {
     char *ring; /* [a-z0-9]([-a-z0-9]{0,22}[a-z0-9])? */
     struct kms_config_socket socket;
@@ -53,6 +60,7 @@ struct kms_config {
     int64_t canary_ms;
     int64_t clock_skew_ms;
     int64_t ready_timeout_ms;
+    struct kms_config_rotation rotation;
     struct kms_config_pin *pins;
     size_t pin_count;
     enum kms_log_format log_format;

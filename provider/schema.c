@@ -130,6 +130,12 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("ready_timeout", DURATION, CONFIG(ready_timeout_ms), RANGE(SECONDS(0, 600)),
         .fallback = "60s",
         .meaning = "How long a start waits for the token before it tells systemd READY anyway."),
+    ROW("rotation", SECTION, 0, .meaning = ""),
+    ROW("rotation.two_step", BOOL, CONFIG(rotation.two_step), .fallback = "false",
+        .meaning = "Only `key prepare` and `key commit` make KEKs, with a backup in between."),
+    ROW("rotation.min_lead", DURATION, CONFIG(rotation.min_lead_ms), RANGE(SECONDS(0, 30 * 86400)),
+        .fallback = "0s",
+        .meaning = "Least time between a new KEK and its activation; the ring's first has none."),
     ROW("pins", LIST, CONFIG(pins), RANGE(0, 1000), .item_size = sizeof(struct kms_config_pin),
         .count_offset = CONFIG(pin_count), .check_items = check_pins,
         .meaning = "KEKs that the operator vouches for: trusted wherever they were generated."),
@@ -212,6 +218,8 @@ const char *kms_schema_type_text(enum kms_schema_type type)
         return "a whole number";
     case KMS_SCHEMA_DURATION:
         return "a duration (a whole number and a unit: 500ms, 30s, 5m)";
+    case KMS_SCHEMA_BOOL:
+        return "true or false";
     case KMS_SCHEMA_MODE:
         return "an octal mode in quotes (\"0660\")";
     case KMS_SCHEMA_FINGERPRINT:
@@ -298,6 +306,18 @@ static enum kms_code set_duration(const struct kms_schema_field *field,
     return KMS_OK;
 }
 
+/* YAML 1.1 readers know yes, on and more; we take one spelling. */
+static enum kms_code set_bool(const struct kms_schema_field *field,
+                              const struct kms_schema_value *value, void *at, struct kms_error *err)
+{
+    bool stored = strcmp(value->text, "true") == 0;
+    if (value->quoted || strlen(value->text) != value->len ||
+        (!stored && strcmp(value->text, "false") != 0))
+        return not_of_type(field, value, err);
+    memcpy(at, &stored, sizeof(stored));
+    return KMS_OK;
+}
+
 static enum kms_code set_mode(const struct kms_schema_field *field,
                               const struct kms_schema_value *value, void *at, struct kms_error *err)
 {
@@ -359,6 +379,8 @@ enum kms_code kms_schema_set(const struct kms_schema_field *field,
         return set_number(field, value, at, err);
     case KMS_SCHEMA_DURATION:
         return set_duration(field, value, at, err);
+    case KMS_SCHEMA_BOOL:
+        return set_bool(field, value, at, err);
     case KMS_SCHEMA_MODE:
         return set_mode(field, value, at, err);
     case KMS_SCHEMA_FINGERPRINT:
@@ -392,6 +414,7 @@ static void print_type(FILE *out, const struct kms_schema_field *field)
     case KMS_SCHEMA_MODE:
         (void)fputs("octal mode in quotes, `\"0600\"`..`\"0666\"`", out);
         return;
+    case KMS_SCHEMA_BOOL:
     case KMS_SCHEMA_FINGERPRINT:
     case KMS_SCHEMA_LOG_FORMAT:
     case KMS_SCHEMA_LOG_LEVEL:

@@ -21,6 +21,7 @@ enum kms_schema_type {
     KMS_SCHEMA_TEXT,        /* char *, owned */
     KMS_SCHEMA_NUMBER,      /* uint32_t */
     KMS_SCHEMA_DURATION,    /* int64_t, milliseconds */
+    KMS_SCHEMA_BOOL,        /* bool */
     KMS_SCHEMA_MODE,        /* mode_t */
     KMS_SCHEMA_FINGERPRINT, /* uint8_t[KMS_FINGERPRINT_LEN] */
     KMS_SCHEMA_LOG_FORMAT,

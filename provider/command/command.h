@@ -31,8 +31,24 @@ int kms_command_dispatch(const struct kms_command *commands, int argc, char **ar
 
 int kms_command_serve(int argc, char **argv);
 int kms_command_key(int argc, char **argv);
+int kms_command_key_accept(int argc, char **argv);
 int kms_command_key_create(int argc, char **argv);
+int kms_command_key_rotate(int argc, char **argv);
 int kms_command_key_list(int argc, char **argv);
+int kms_command_key_nodes(int argc, char **argv);
+int kms_command_key_ready(int argc, char **argv);
+int kms_command_key_cancel(int argc, char **argv);
+int kms_command_key_commit(int argc, char **argv);
+int kms_command_key_describe(int argc, char **argv);
+int kms_command_key_destroy(int argc, char **argv);
+int kms_command_key_disable(int argc, char **argv);
+int kms_command_key_enable(int argc, char **argv);
+int kms_command_key_prepare(int argc, char **argv);
+int kms_command_key_revert(int argc, char **argv);
+int kms_command_key_escrow(int argc, char **argv);
+int kms_command_key_import(int argc, char **argv);
+int kms_command_key_transport(int argc, char **argv);
+int kms_command_key_wrap(int argc, char **argv);
 int kms_command_probe(int argc, char **argv);
 int kms_command_status(int argc, char **argv);
 int kms_command_config(int argc, char **argv);

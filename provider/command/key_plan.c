@@ -57,14 +57,16 @@ static bool is_usable(const struct kms_ring_entry *entry)
            entry->state == KMS_KEK_PENDING || entry->state == KMS_KEK_DECRYPT_ONLY;
 }
 
-/* Without a memory of promotions, a key counts as promoted once every node had the time to. */
+/* Without a memory of promotions, a key counts as promoted once every node had the time to: before
+ * this command began, or of several at the same time the last would make one more generation. */
 static bool is_pending(const struct kms_key_plan_input *input, const struct kms_ring_entry *entry)
 {
     if (!is_usable(entry))
         return false;
     if (input->state_known)
         return entry->generation > input->state->promoted;
-    return input->now_utc_s <
+    int64_t begun_utc_s = input->begun_utc_s != 0 ? input->begun_utc_s : input->now_utc_s;
+    return begun_utc_s <
            entry->activation_utc_s + kms_key_lead_s(input->refresh_ms, input->clock_skew_ms);
 }
 
@@ -104,6 +106,56 @@ static bool fits_a_label(int64_t utc_s)
     return utc_s > 0 && utc_s <= last_utc_s;
 }
 
+static uint32_t promoted_generation(const struct kms_key_plan_input *input)
+{
+    if (input->state_known)
+        return input->state->promoted;
+    uint32_t highest = 0;
+    for (size_t i = 0; i < input->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &input->snapshot->entries[i];
+        if (is_usable(entry) && !is_pending(input, entry) && entry->generation > highest)
+            highest = entry->generation;
+    }
+    return highest;
+}
+
+/* A promoted one counts even if it has gone meanwhile: it was there. */
+static const struct kms_ring_entry *find_successor(const struct kms_key_plan_input *input,
+                                                   uint32_t promoted)
+{
+    uint32_t wanted = input->from + 1;
+    for (size_t i = 0; i < input->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &input->snapshot->entries[i];
+        if (entry->generation == wanted && (is_usable(entry) || promoted == wanted))
+            return entry;
+    }
+    return NULL;
+}
+
+/* The compare of --from's compare-and-swap.  True: the plan is made, and nothing is created. */
+static bool settle_from(const struct kms_key_plan_input *input, struct kms_key_plan *plan)
+{
+    if (input->from == 0)
+        return false;
+    if (plan->promoted != input->from && plan->promoted != input->from + 1) {
+        plan->kind = KMS_KEY_MOVED_ON;
+        return true;
+    }
+    plan->standing = find_successor(input, plan->promoted);
+    if (plan->standing != NULL)
+        plan->kind = KMS_KEY_IS_THERE;
+    else if (plan->promoted != input->from)
+        plan->kind = KMS_KEY_MOVED_ON;
+    return plan->kind != KMS_KEY_CREATE;
+}
+
+static void describe_standing(struct kms_key_plan *plan)
+{
+    plan->generation = plan->standing->generation;
+    plan->activation_utc_s = plan->standing->activation_utc_s;
+    memcpy(plan->label, plan->standing->kek.label, sizeof(plan->label));
+}
+
 enum kms_code kms_key_plan(const struct kms_key_plan_input *input, struct kms_key_plan *ret_plan,
                            struct kms_error *err)
 {
@@ -117,13 +169,17 @@ enum kms_code kms_key_plan(const struct kms_key_plan_input *input, struct kms_ke
         return kms_fail(err, KMS_E_INVALID,
                         "--activate is now, +DURATION (+1h) or a UTC time (2026-12-01T12:00:00Z)");
 
-    struct kms_key_plan plan = { .kind = KMS_KEY_CREATE, .earliest_utc_s = earliest_utc_s };
-    plan.pending = find_pending(input);
-    if (plan.pending != NULL) {
-        plan.kind = KMS_KEY_IS_PENDING;
-        plan.generation = plan.pending->generation;
-        plan.activation_utc_s = plan.pending->activation_utc_s;
-        memcpy(plan.label, plan.pending->kek.label, sizeof(plan.label));
+    struct kms_key_plan plan = { .kind = KMS_KEY_CREATE,
+                                 .earliest_utc_s = earliest_utc_s,
+                                 .is_first = highest == 0,
+                                 .promoted = promoted_generation(input) };
+    if (!settle_from(input, &plan)) {
+        plan.standing = find_pending(input);
+        plan.kind = plan.standing != NULL ? KMS_KEY_IS_PENDING : KMS_KEY_CREATE;
+    }
+    if (plan.standing != NULL)
+        describe_standing(&plan);
+    if (plan.kind != KMS_KEY_CREATE) {
         *ret_plan = plan;
         return KMS_OK;
     }
@@ -132,7 +188,7 @@ enum kms_code kms_key_plan(const struct kms_key_plan_input *input, struct kms_ke
         return kms_fail(err, KMS_E_INVALID, "generation %u is the last that there can be",
                         (unsigned)KMS_GENERATION_MAX);
     plan.activation_utc_s = activation_utc_s;
-    if (highest > 0 && activation_utc_s < earliest_utc_s && !input->force)
+    if (!plan.is_first && activation_utc_s < earliest_utc_s && !input->force)
         plan.kind = KMS_KEY_TOO_EARLY;
     kms_label_format(input->ring, plan.generation, activation_utc_s, plan.label);
     *ret_plan = plan;
@@ -178,6 +234,23 @@ bool kms_key_is_contended(const char *ring, const struct kms_inventory *inventor
         highest = generation;
     }
     return holders > 1;
+}
+
+bool kms_key_is_unfinished(const char *ring, const struct kms_inventory *inventory)
+{
+    uint32_t generation = 0;
+    int64_t activation_utc_s = 0;
+    for (size_t i = 0; i < inventory->count; i++) {
+        const struct kms_kek_info *kek = &inventory->keks[i];
+        uint32_t attributes = kek->known & kek->attributes;
+        if (!kms_label_parse(ring, kek->label, &generation, &activation_utc_s))
+            continue;
+        if ((attributes & KMS_KEK_WRAP) == 0) /* disabled: it has no fingerprint, and won't have */
+            continue;
+        if (!kek->fingerprinted || (attributes & KMS_KEK_LOCAL) == 0)
+            return true;
+    }
+    return false;
 }
 
 bool kms_key_yields_to(const struct kms_kek_info *own, const struct kms_kek_info *rival)

@@ -17,7 +17,9 @@ struct kms_key_plan_input {
     bool state_known;                    /* false: @state is empty, there is no ring.json to read */
     const char *activate; /* "now", "+1h", "2026-12-01T12:00:00Z"; NULL: the default */
     bool force;           /* an activation before the lead is up is meant */
+    uint32_t from;        /* only the successor of this generation is wanted; 0: any */
     int64_t now_utc_s;
+    int64_t begun_utc_s; /* when the command began, which may have waited for others; 0: now */
     int64_t refresh_ms, clock_skew_ms;
 };
 
@@ -25,6 +27,8 @@ enum kms_key_plan_kind {
     KMS_KEY_CREATE,
     KMS_KEY_IS_PENDING, /* an earlier one waits for its promotion: nothing to do */
     KMS_KEY_TOO_EARLY,  /* some nodes may not know the key when others use it; --force overrides */
+    KMS_KEY_IS_THERE,   /* the successor of @from exists: nothing to do */
+    KMS_KEY_MOVED_ON,   /* neither @from nor its successor is promoted */
 };
 
 struct kms_key_plan {
@@ -32,8 +36,10 @@ struct kms_key_plan {
     uint32_t generation;
     int64_t activation_utc_s;
     int64_t earliest_utc_s; /* what needs no --force */
+    bool is_first;          /* no node can use it before another one knows it */
+    uint32_t promoted;      /* on this node, as far as is known; 0: none */
     char label[KMS_LABEL_MAX + 1];
-    const struct kms_ring_entry *pending; /* of KMS_KEY_IS_PENDING; borrowed from the snapshot */
+    const struct kms_ring_entry *standing; /* of IS_PENDING, IS_THERE; borrowed from the snapshot */
 };
 
 /* KMS_E_INVALID: @activate can't be read, or no generation is left. */
@@ -50,6 +56,10 @@ const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inve
 
 /* True if several keys have the highest generation: another command may be about to destroy one. */
 bool kms_key_is_contended(const char *ring, const struct kms_inventory *inventory);
+
+/* True if a key of the ring may be in the making: a token may show it to others before it has its
+ * value and its origin.  Keys that were brought there look the same, but stay so. */
+bool kms_key_is_unfinished(const char *ring, const struct kms_inventory *inventory);
 
 /* Of two keys with one generation that were made at the same time, the smaller CKA_ID stays. */
 bool kms_key_yields_to(const struct kms_kek_info *own, const struct kms_kek_info *rival);

@@ -9,16 +9,7 @@
 #include "keyid.h"
 #include "kms/clock.h"
 
-enum { PAUSE_MS = 200, TOKEN_TIMEOUT_MS = 10 * 1000 };
-
-static enum kms_code list(struct kms_keystore *ks, const char *ring,
-                          struct kms_inventory *ret_inventory, struct kms_error *err)
-{
-    char prefix[KMS_RING_MAX + 3];
-    (void)snprintf(prefix, sizeof(prefix), "%s.v", ring);
-    return kms_keystore_inventory(ks, prefix, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, ret_inventory,
-                                  err);
-}
+enum { PAUSE_MS = 200, MAKING_MS = 1000, TOKEN_TIMEOUT_MS = 10 * 1000, LIST_TRIES = 3 };
 
 static void pause_a_little(void)
 {
@@ -26,16 +17,36 @@ static void pause_a_little(void)
     (void)nanosleep(&pause, NULL);
 }
 
+/* Other commands log in and destroy keys at this very time, which may look like an outage: the
+ * listing after it connects anew. */
+static enum kms_code list(struct kms_keystore *ks, const char *ring,
+                          struct kms_inventory *ret_inventory, struct kms_error *err)
+{
+    char prefix[KMS_RING_MAX + 3];
+    (void)snprintf(prefix, sizeof(prefix), "%s.v", ring);
+    for (int tries = 1;; tries++) {
+        enum kms_code rc = kms_keystore_inventory(ks, prefix, kms_monotonic_ms() + TOKEN_TIMEOUT_MS,
+                                                  ret_inventory, err);
+        if (rc != KMS_E_UNAVAILABLE || tries == LIST_TRIES)
+            return rc;
+        pause_a_little();
+    }
+}
+
 enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring, int64_t patience_ms,
                                    struct kms_inventory *ret_inventory, struct kms_error *err)
 {
-    int64_t give_up_ms = kms_monotonic_ms() + patience_ms;
+    int64_t begun_ms = kms_monotonic_ms();
     for (;;) {
         KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
         enum kms_code rc = list(ks, ring, &inventory, err);
         if (rc != KMS_OK)
             return rc;
-        if (!kms_key_is_contended(ring, &inventory) || kms_monotonic_ms() >= give_up_ms) {
+        int64_t waited_ms = kms_monotonic_ms() - begun_ms;
+        bool is_contended = kms_key_is_contended(ring, &inventory) && waited_ms < patience_ms;
+        bool is_unfinished = kms_key_is_unfinished(ring, &inventory) && waited_ms < MAKING_MS &&
+                             waited_ms < patience_ms;
+        if (!is_contended && !is_unfinished) {
             *ret_inventory = inventory;
             inventory = (struct kms_inventory){ 0 };
             return KMS_OK;
@@ -113,4 +124,48 @@ enum kms_code kms_key_settle(struct kms_keystore *ks, const char *ring, int64_t 
                         "'%s' can't be destroyed: %s",
                         own.label, rival.label, own.label, why.msg);
     return find_standing(ks, ring, &own, kek, err);
+}
+
+static bool is_listed(const struct kms_inventory *inventory, const struct kms_kek_info *kek)
+{
+    const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
+    for (size_t i = 0; i < inventory->count; i++) {
+        const struct kms_kek_info *other = &inventory->keks[i];
+        if (strcmp(other->label, kek->label) == 0 &&
+            kms_bytes_equal((struct kms_bytes){ other->cka_id, other->cka_id_len }, id))
+            return true;
+    }
+    return false;
+}
+
+enum kms_code kms_key_confirm(struct kms_keystore *ks, const char *ring, int64_t quiet_ms,
+                              int64_t patience_ms, struct kms_kek_info *kek, struct kms_error *err)
+{
+    int64_t give_up_ms = kms_monotonic_ms() + patience_ms;
+    int64_t alone_since_ms = 0;
+    bool was_alone = false;
+    for (;;) {
+        KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+        enum kms_code rc = list(ks, ring, &inventory, err);
+        if (rc != KMS_OK)
+            return rc;
+        const struct kms_kek_info *rival = kms_key_rival(ring, &inventory, kek);
+        bool is_there = is_listed(&inventory, kek);
+        if (!is_there && rival == NULL)
+            return kms_fail(err, KMS_E_BUSY,
+                            "'%s' was made by another command and is gone again; run it again",
+                            kek->label);
+        int64_t now_ms = kms_monotonic_ms();
+        bool is_alone = is_there && rival == NULL;
+        if (!is_alone || !was_alone)
+            alone_since_ms = now_ms;
+        was_alone = is_alone;
+        if (is_alone && now_ms - alone_since_ms >= quiet_ms)
+            return KMS_OK;
+        if (!is_there)
+            *kek = *rival;
+        if (now_ms >= give_up_ms)
+            return KMS_OK;
+        pause_a_little();
+    }
 }

@@ -11,8 +11,8 @@
 
 enum { KMS_KEY_PATIENCE_MS = 2000 }; /* how long another command may take to act */
 
-/* Lists the ring's keys, again for at most @patience_ms while several have the highest generation;
- * duplicates that stay are listed as what they are. */
+/* Lists the ring's keys, again for at most @patience_ms while several have the highest generation,
+ * and for at most a second while one may be in the making; what stays is listed as what it is. */
 KMS_MUST_CHECK enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring,
                                                   int64_t patience_ms,
                                                   struct kms_inventory *ret_inventory,
@@ -26,5 +26,12 @@ KMS_MUST_CHECK enum kms_code kms_key_list_settled(struct kms_keystore *ks, const
 KMS_MUST_CHECK enum kms_code kms_key_settle(struct kms_keystore *ks, const char *ring,
                                             int64_t patience_ms, struct kms_kek_info *kek,
                                             bool *ret_yielded, struct kms_error *err);
+
+/* *kek is another command's key, which may still yield to a third one.  Lists until one key has had
+ * its generation to itself for @quiet_ms, for at most @patience_ms, and leaves that in *kek.
+ * KMS_E_BUSY: all of them withdrew. */
+KMS_MUST_CHECK enum kms_code kms_key_confirm(struct kms_keystore *ks, const char *ring,
+                                             int64_t quiet_ms, int64_t patience_ms,
+                                             struct kms_kek_info *kek, struct kms_error *err);
 
 #endif

@@ -13,6 +13,7 @@
 #include "kms/clock.h"
 #include "kms/log.h"
 #include "pin.h"
+#include "request.h"
 
 enum { TOKEN_TIMEOUT_MS = 10 * 1000, ASK_PIN = 256, PIN_FILE };
 
@@ -93,16 +94,38 @@ static enum kms_code get_pin_and_drop(struct kms_keyring *keyring,
     return rc;
 }
 
-/* Without ring.json the commands still work, on what the labels say. */
+/* A number that the daemon was asked to bury is used up, though ring.json doesn't say so yet. */
+static void bury_as_requested(const struct kms_request_list *requests, struct kms_state *state)
+{
+    for (size_t i = 0; i < requests->count; i++) {
+        const struct kms_request_file *file = &requests->files[i];
+        bool changed = false;
+        struct kms_error why = { 0 };
+        if (file->fault.code != KMS_OK || file->request.kind != KMS_REQUEST_TOMBSTONE)
+            continue;
+        if (kms_request_apply(&file->request, state, &changed, &why) != KMS_OK)
+            kms_command_note("a request that the plugin will not apply: %s", why.msg);
+    }
+}
+
+/* Without ring.json the commands still work, on what the labels say.  The requests are read first:
+ * the daemon writes ring.json before it deletes them. */
 static void read_state(struct kms_keyring *keyring)
 {
+    KMS_CLEANUP(kms_request_list_done) struct kms_request_list requests = { 0 };
+    struct kms_error why = { 0 };
+    bool readable = kms_request_read(keyring->config.state_dir, &requests, &why) == KMS_OK;
     bool is_new = false;
     enum kms_code rc = kms_state_read(keyring->config.state_dir, keyring->config.ring,
                                       &keyring->state, &is_new, &keyring->state_fault);
     keyring->state_known = rc == KMS_OK && !is_new;
+    if (keyring->state_known && !readable)
+        kms_command_note("requests to this node can't be read: %s", why.msg);
     if (rc != KMS_OK)
         kms_command_note("this node's memory can't be read, going by the labels alone: %s",
                          keyring->state_fault.msg);
+    else
+        bury_as_requested(&requests, &keyring->state);
 }
 
 enum kms_code kms_keyring_init(struct kms_keyring *keyring,

@@ -9,6 +9,7 @@
 #include "json.h"
 #include "kek_view.h"
 #include "kms/clock.h"
+#include "node_view.h"
 #include "text.h"
 
 enum { TIMEOUT_MS = 5000 };
@@ -49,82 +50,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static struct kms_kek_view view_of(const Hsmkms__Node__V1__Kek *kek)
-{
-    return (struct kms_kek_view){
-        .label = kek->label,
-        .key_id = kek->key_id,
-        .state = kek->state,
-        .reason = kek->reason,
-        .generation = kek->generation,
-        .activation_utc_s = kek->activation,
-        .fingerprint = { kek->fingerprint.data, kek->fingerprint.len },
-        .attributes = kek->attributes & kek->known,
-    };
-}
-
-/* The health's code as the plugin names it; unknown names count as internal. */
-static enum kms_code health_code(const Hsmkms__Node__V1__Health *health)
-{
-    for (int code = KMS_OK; code < KMS_CODE_COUNT; code++)
-        if (strcmp(kms_code_name((enum kms_code)code), health->code) == 0)
-            return (enum kms_code)code;
-    return KMS_E_INTERNAL;
-}
-
-static json_t *health_json(const Hsmkms__Node__V1__Health *health)
-{
-    json_t *object = json_object();
-    kms_json_set(object, "ok", json_boolean(health->ok));
-    kms_json_set(object, "code", kms_json_text(health->code));
-    kms_json_set(object, "message", kms_json_text(health->message));
-    kms_json_set(object, "since", kms_json_time(health->since));
-    return object;
-}
-
-static json_t *tokens_json(const Hsmkms__Node__V1__DescribeResponse *description)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < description->n_tokens; i++) {
-        const Hsmkms__Node__V1__Token *token = description->tokens[i];
-        json_t *object = json_object();
-        kms_json_set(object, "label", kms_json_text(token->label));
-        kms_json_set(object, "serial", kms_json_text(token->serial));
-        kms_json_set(object, "model", kms_json_text(token->model));
-        kms_json_set(object, "manufacturer", kms_json_text(token->manufacturer));
-        kms_json_set(object, "firmware", kms_json_text(token->firmware));
-        kms_json_set(object, "library", kms_json_text(token->library));
-        kms_json_set(object, "profile", kms_json_text(token->profile));
-        kms_json_set(object, "connected", json_boolean(token->connected));
-        kms_json_append(array, object);
-    }
-    return array;
-}
-
 static void print_json(const Hsmkms__Node__V1__DescribeResponse *description)
 {
     json_t *object = kms_json_open("status");
-    json_t *keks = json_array();
-    for (size_t i = 0; i < description->n_keks; i++) {
-        struct kms_kek_view view = view_of(description->keks[i]);
-        json_t *kek = json_object();
-        kms_kek_view_json(&view, kek);
-        kms_json_set(kek, "seen_since", kms_json_time(description->keks[i]->seen_since));
-        kms_json_append(keks, kek);
-    }
-    kms_json_set(object, "node", kms_json_text(description->node));
-    kms_json_set(object, "now_ms", json_integer(description->now));
-    kms_json_set(object, "version", kms_json_text(description->version));
-    kms_json_set(object, "health", health_json(description->health));
-    kms_json_set(object, "ring", kms_json_text(description->ring));
-    kms_json_set(object, "promoted", json_integer(description->promoted));
-    kms_json_set(object, "key_id", kms_json_text(description->key_id));
-    kms_json_set(object, "listed", kms_json_time(description->listed));
-    kms_json_set(object, "refresh_ms", json_integer(description->refresh));
-    kms_json_set(object, "canary_ms", json_integer(description->canary));
-    kms_json_set(object, "clock_skew_ms", json_integer(description->clock_skew));
-    kms_json_set(object, "tokens", tokens_json(description));
-    kms_json_set(object, "keks", keks);
+    kms_node_describe_json(description, object);
     kms_json_print(object);
 }
 
@@ -197,7 +126,7 @@ static const char *next_step(const Hsmkms__Node__V1__Health *health)
 {
     if (health->ok)
         return "nothing to do; hsm-kms probe tries Encrypt and Decrypt";
-    enum kms_code code = health_code(health);
+    enum kms_code code = kms_node_health_code(health);
     if (code == KMS_E_UNAVAILABLE) /* the plugin answered, so it's beyond it */
         return "see the plugin's log for what it lacks of its token; it reconnects by itself";
     return kms_command_advice(code);

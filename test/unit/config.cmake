@@ -9,7 +9,33 @@ kms_unit_test(key_settle SOURCES ${command_dir}/key_plan.c ${command_dir}/key_se
 kms_unit_test(text SOURCES ${command_dir}/text.c LIBRARIES kms_base)
 kms_unit_test(json SOURCES ${command_dir}/json.c ${command_dir}/kek_view.c ${command_dir}/text.c
   LIBRARIES kms_policy PkgConfig::JANSSON)
-foreach(name key_plan key_settle text json)
+set(node_view_sources ${command_dir}/node_view.c ${command_dir}/json.c ${command_dir}/kek_view.c
+  ${command_dir}/text.c)
+kms_unit_test(node_view SOURCES ${node_view_sources} LIBRARIES kms_policy kms_rpc PkgConfig::JANSSON)
+kms_unit_test(node_check SOURCES ${node_view_sources} ${command_dir}/node_check.c
+  ${command_dir}/key_plan.c LIBRARIES kms_policy kms_rpc PkgConfig::JANSSON)
+kms_unit_test(rotation_rule SOURCES ${command_dir}/rotation_rule.c LIBRARIES kms_config)
+kms_unit_test(backups SOURCES ${command_dir}/backups.c LIBRARIES kms_policy PkgConfig::JANSSON)
+kms_unit_test(key_act SOURCES life_rig.c ${command_dir}/key_act.c LIBRARIES kms_policy fake_keystore)
+kms_unit_test(key_renew SOURCES life_rig.c ${command_dir}/backups.c ${command_dir}/key_act.c
+  ${command_dir}/key_plan.c ${command_dir}/key_renew.c ${command_dir}/key_settle.c
+  ${command_dir}/rotation_rule.c LIBRARIES kms_config fake_keystore PkgConfig::JANSSON)
+foreach(name rotation_rule backups key_act key_renew node_view node_check key_plan key_settle text json)
+  target_include_directories(test_${name} PRIVATE ${command_dir})
+endforeach()
+
+set(carry_sources life_rig.c ${command_dir}/backups.c ${command_dir}/escrow_file.c
+  ${command_dir}/key_act.c ${command_dir}/key_file.c ${command_dir}/key_plan.c
+  ${command_dir}/key_renew.c ${command_dir}/key_settle.c ${command_dir}/rotation_rule.c
+  ${command_dir}/text.c ${command_dir}/transport_names.c)
+kms_unit_test(key_bring SOURCES ${carry_sources} ${command_dir}/key_bring.c
+  LIBRARIES kms_config kms_pkcs11 fake_keystore PkgConfig::JANSSON)
+kms_unit_test(key_leave SOURCES ${carry_sources} ${command_dir}/key_leave.c
+  LIBRARIES kms_config kms_pkcs11 fake_keystore PkgConfig::JANSSON)
+kms_unit_test(key_file SOURCES ${command_dir}/escrow_file.c ${command_dir}/key_file.c
+  ${command_dir}/text.c ${command_dir}/transport_names.c
+  LIBRARIES kms_policy kms_pkcs11 PkgConfig::JANSSON)
+foreach(name key_bring key_leave key_file)
   target_include_directories(test_${name} PRIVATE ${command_dir})
 endforeach()
 

@@ -103,6 +103,8 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     assert_int_equal(config.canary_ms, 30000);
     assert_int_equal(config.clock_skew_ms, 30000);
     assert_int_equal(config.ready_timeout_ms, 60000);
+    assert_false(config.rotation.two_step);
+    assert_int_equal(config.rotation.min_lead_ms, 0);
     assert_int_equal(config.pin_count, 0);
     assert_int_equal(config.log_format, KMS_LOG_TEXT);
     assert_int_equal(config.log_level, KMS_LOG_INFO);
@@ -118,6 +120,7 @@ static void every_field_is_read(void **state)
         "tokens:\n"
         "  - {module: softhsm2, uri: 'pkcs11:token=a', pin_file: /p, user: ops, sessions: 64}\n"
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
+        "rotation: {two_step: true, min_lead: 72h}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
         "log: {format: json, level: debug}\n");
     assert_string_equal(config.ring, "lab-1");
@@ -137,6 +140,8 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.canary_ms, 600000);
     assert_int_equal(config.clock_skew_ms, 0);
     assert_int_equal(config.ready_timeout_ms, 1500);
+    assert_true(config.rotation.two_step);
+    assert_int_equal(config.rotation.min_lead_ms, INT64_C(72) * 3600 * 1000);
     assert_int_equal(config.pin_count, 1);
     assert_int_equal(config.pins[0].generation, 3);
     assert_int_equal(config.pins[0].fingerprint[31], 0xff);
@@ -258,7 +263,7 @@ REFUSES(a_tab_as_indentation_is_refused, "ring: prod\nsocket:\n\tpath: /a\n",
 REFUSES(
     an_unknown_field_is_refused, MINIMAL "rotate: 1d\n",
     "6: unknown field \"rotate\"; known here: ring, socket, tokens, state_dir, refresh, canary, "
-    "clock_skew, ready_timeout, pins, log")
+    "clock_skew, ready_timeout, rotation, pins, log")
 REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms\n",
         "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
 REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
@@ -269,7 +274,7 @@ REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
         "6: log: unknown field \"file\"; known here: format, level")
 REFUSES(a_schema_path_is_no_field, MINIMAL "socket.path: /x\n",
         "6: unknown field \"socket.path\"; known here: ring, socket, tokens, state_dir, refresh, "
-        "canary, clock_skew, ready_timeout, pins, log")
+        "canary, clock_skew, ready_timeout, rotation, pins, log")
 REFUSES(an_empty_field_name_is_refused, MINIMAL "log: {\"\": x}\n",
         "6: log: unknown field \"\"; known here: format, level")
 REFUSES(a_field_name_with_a_nul_is_refused, MINIMAL "log: {\"level\\0\": info}\n",
@@ -390,6 +395,12 @@ REFUSES(a_clock_skew_above_ten_minutes_is_refused, MINIMAL "clock_skew: 1h\n",
         "6: clock_skew: 1h is out of range 0s..10m")
 REFUSES(a_negative_clock_skew_is_refused, MINIMAL "clock_skew: -1s\n",
         "6: clock_skew: \"-1s\" is not a duration (a whole number and a unit: 500ms, 30s, 5m)")
+REFUSES(a_flag_has_one_spelling, MINIMAL "rotation: {two_step: yes}\n",
+        "6: rotation.two_step: \"yes\" is not true or false")
+REFUSES(a_flag_in_quotes_is_refused, MINIMAL "rotation: {two_step: \"true\"}\n",
+        "6: rotation.two_step: \"true\" is not true or false")
+REFUSES(a_least_lead_above_thirty_days_is_refused, MINIMAL "rotation: {min_lead: 31d}\n",
+        "6: rotation.min_lead: 31d is out of range 0s..30d")
 REFUSES(a_ready_timeout_above_ten_minutes_is_refused, MINIMAL "ready_timeout: 601s\n",
         "6: ready_timeout: 601s is out of range 0s..10m")
 REFUSES(generation_zero_is_refused, MINIMAL "pins:\n  - generation: 0\n",
@@ -529,6 +540,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_canary_of_zero_is_refused),
     cmocka_unit_test(a_clock_skew_above_ten_minutes_is_refused),
     cmocka_unit_test(a_negative_clock_skew_is_refused),
+    cmocka_unit_test(a_flag_has_one_spelling),
+    cmocka_unit_test(a_flag_in_quotes_is_refused),
+    cmocka_unit_test(a_least_lead_above_thirty_days_is_refused),
     cmocka_unit_test(a_ready_timeout_above_ten_minutes_is_refused),
     cmocka_unit_test(generation_zero_is_refused),
     cmocka_unit_test(a_short_fingerprint_is_refused),

@@ -179,7 +179,7 @@ static void an_unpromoted_key_is_reported_instead_of_another(void **state)
     remember(&bench, 1);
     assert_int_equal(plan(&bench), KMS_KEY_IS_PENDING);
     assert_int_equal(bench.plan.generation, 2);
-    assert_ptr_equal(bench.plan.pending, &bench.entries[1]);
+    assert_ptr_equal(bench.plan.standing, &bench.entries[1]);
     assert_string_equal(bench.plan.label, bench.entries[1].kek.label);
 }
 
@@ -215,6 +215,18 @@ static void without_a_memory_a_key_is_pending_until_the_lead_after_its_activatio
     bench.entries[0].activation_utc_s = NOW - LEAD_S;
     assert_int_equal(plan(&bench), KMS_KEY_CREATE);
     assert_int_equal(bench.plan.generation, 2);
+}
+
+static void a_key_that_came_after_the_command_began_is_pending_however_long_it_waited(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - LEAD_S, KMS_KEK_ACTIVE);
+    bench.input.begun_utc_s = NOW - LEAD_S - 1;
+    assert_int_equal(plan(&bench), KMS_KEY_IS_PENDING);
+    bench.input.begun_utc_s = NOW;
+    assert_int_equal(plan(&bench), KMS_KEY_CREATE);
 }
 
 static void of_several_pending_keys_the_highest_is_reported(void **state)
@@ -313,6 +325,129 @@ static void the_last_generation_has_no_successor(void **state)
     assert_string_equal(bench.err.msg, "generation 999999999 is the last that there can be");
 }
 
+/* --- --from: compare and swap --- */
+
+static void from_the_promoted_one_creates_its_successor(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    remember(&bench, 1);
+    bench.input.from = 1;
+    assert_int_equal(plan(&bench), KMS_KEY_CREATE);
+    assert_int_equal(bench.plan.generation, 2);
+}
+
+static void from_finds_the_successor_there_in_each_usable_state(void **state)
+{
+    (void)state;
+    static const enum kms_kek_state usable[] = { KMS_KEK_PREACTIVE, KMS_KEK_PENDING,
+                                                 KMS_KEK_ACTIVE };
+    for (size_t i = 0; i < sizeof(usable) / sizeof(usable[0]); i++) {
+        struct bench bench;
+        set_up(&bench);
+        add(&bench, 1, NOW - 1000, KMS_KEK_DECRYPT_ONLY);
+        add(&bench, 2, NOW, usable[i]);
+        remember(&bench, usable[i] == KMS_KEK_ACTIVE ? 2 : 1);
+        bench.input.from = 1;
+        assert_int_equal(plan(&bench), KMS_KEY_IS_THERE);
+        assert_ptr_equal(bench.plan.standing, &bench.entries[1]);
+        assert_int_equal(bench.plan.generation, 2);
+    }
+}
+
+static void from_is_refused_once_a_later_one_than_the_successor_is_promoted(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_DECRYPT_ONLY);
+    add(&bench, 2, NOW - 1000, KMS_KEK_DECRYPT_ONLY);
+    add(&bench, 3, NOW - 1000, KMS_KEK_ACTIVE);
+    remember(&bench, 3);
+    bench.input.from = 1;
+    assert_int_equal(plan(&bench), KMS_KEY_MOVED_ON);
+    assert_int_equal(bench.plan.promoted, 3);
+}
+
+static void from_is_refused_before_that_generation_is_promoted(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    remember(&bench, 1);
+    bench.input.from = 2;
+    assert_int_equal(plan(&bench), KMS_KEY_MOVED_ON);
+    assert_int_equal(bench.plan.promoted, 1);
+}
+
+static void from_takes_no_anomaly_for_the_successor(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    add(&bench, 2, NOW - 1000, KMS_KEK_REFUSED);
+    remember(&bench, 1);
+    bench.input.from = 1;
+    assert_int_equal(plan(&bench), KMS_KEY_CREATE);
+    assert_int_equal(bench.plan.generation, 3);
+}
+
+static void from_reports_a_pending_key_with_a_number_beyond_the_successor(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    add(&bench, 3, NOW + 1000, KMS_KEK_PREACTIVE);
+    remember(&bench, 1);
+    bench.input.from = 1;
+    assert_int_equal(plan(&bench), KMS_KEY_IS_PENDING);
+    assert_int_equal(bench.plan.generation, 3);
+}
+
+static void from_counts_a_successor_that_was_promoted_and_is_gone(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_DECRYPT_ONLY);
+    add(&bench, 2, NOW - 1000, KMS_KEK_MISSING);
+    remember(&bench, 2);
+    bench.input.from = 1;
+    assert_int_equal(plan(&bench), KMS_KEY_IS_THERE);
+}
+
+static void without_a_memory_from_goes_by_the_highest_key_past_its_lead(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    add(&bench, 1, NOW - 1000, KMS_KEK_ACTIVE);
+    bench.input.from = 1;
+    assert_int_equal(plan(&bench), KMS_KEY_CREATE);
+    assert_int_equal(bench.plan.promoted, 1);
+    add(&bench, 2, NOW - LEAD_S + 1, KMS_KEK_ACTIVE);
+    assert_int_equal(plan(&bench), KMS_KEY_IS_THERE);
+    bench.input.from = 2;
+    assert_int_equal(plan(&bench), KMS_KEY_MOVED_ON);
+}
+
+static void only_a_ring_without_keys_gets_a_first_one(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    (void)plan(&bench);
+    assert_true(bench.plan.is_first);
+    remember(&bench, 4);
+    (void)plan(&bench);
+    assert_false(bench.plan.is_first);
+}
+
 /* --- two commands at once --- */
 
 static struct kms_kek_info kek(const char *label, uint8_t id)
@@ -371,6 +506,32 @@ static void an_old_duplicate_is_no_contention(void **state)
     assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ keks, 3 }));
 }
 
+static void a_key_without_its_value_or_origin_is_unfinished(void **state)
+{
+    (void)state;
+    struct kms_kek_info key = kek("prod.v1@20261201T120000Z", 1);
+    const struct kms_inventory inventory = { &key, 1 };
+    key.known = KMS_KEK_WRAP | KMS_KEK_LOCAL;
+    key.attributes = KMS_KEK_WRAP | KMS_KEK_LOCAL;
+    key.fingerprinted = true;
+    assert_false(kms_key_is_unfinished("prod", &inventory));
+    key.fingerprinted = false;
+    assert_true(kms_key_is_unfinished("prod", &inventory));
+    key.fingerprinted = true;
+    key.attributes = KMS_KEK_WRAP;
+    assert_true(kms_key_is_unfinished("prod", &inventory));
+    assert_false(kms_key_is_unfinished("test", &inventory));
+}
+
+static void a_disabled_key_is_finished(void **state)
+{
+    (void)state;
+    struct kms_kek_info key = kek("prod.v1@20261201T120000Z", 1);
+    key.known = KMS_KEK_WRAP | KMS_KEK_LOCAL;
+    key.attributes = KMS_KEK_LOCAL;
+    assert_false(kms_key_is_unfinished("prod", &(struct kms_inventory){ &key, 1 }));
+}
+
 static void the_larger_id_yields(void **state)
 {
     (void)state;
@@ -407,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_key_is_pending_until_promoted_however_late),
         cmocka_unit_test(force_makes_no_second_key_beside_a_pending_one),
         cmocka_unit_test(without_a_memory_a_key_is_pending_until_the_lead_after_its_activation),
+        cmocka_unit_test(a_key_that_came_after_the_command_began_is_pending_however_long_it_waited),
         cmocka_unit_test(of_several_pending_keys_the_highest_is_reported),
         cmocka_unit_test(an_anomaly_blocks_no_later_key_but_keeps_its_number),
         cmocka_unit_test(a_number_that_the_node_remembers_is_never_used_again),
@@ -414,11 +576,22 @@ int main(void)
         cmocka_unit_test(a_foreign_keys_number_does_not_count),
         cmocka_unit_test(a_foreign_keys_number_is_not_taken_again),
         cmocka_unit_test(the_last_generation_has_no_successor),
+        cmocka_unit_test(from_the_promoted_one_creates_its_successor),
+        cmocka_unit_test(from_finds_the_successor_there_in_each_usable_state),
+        cmocka_unit_test(from_is_refused_once_a_later_one_than_the_successor_is_promoted),
+        cmocka_unit_test(from_is_refused_before_that_generation_is_promoted),
+        cmocka_unit_test(from_takes_no_anomaly_for_the_successor),
+        cmocka_unit_test(from_reports_a_pending_key_with_a_number_beyond_the_successor),
+        cmocka_unit_test(from_counts_a_successor_that_was_promoted_and_is_gone),
+        cmocka_unit_test(without_a_memory_from_goes_by_the_highest_key_past_its_lead),
+        cmocka_unit_test(only_a_ring_without_keys_gets_a_first_one),
         cmocka_unit_test(a_key_alone_with_its_generation_has_no_rival),
         cmocka_unit_test(a_rival_has_the_same_generation_and_perhaps_another_activation),
         cmocka_unit_test(of_several_rivals_the_smallest_id_counts),
         cmocka_unit_test(two_keys_with_the_highest_generation_are_contended),
         cmocka_unit_test(an_old_duplicate_is_no_contention),
+        cmocka_unit_test(a_key_without_its_value_or_origin_is_unfinished),
+        cmocka_unit_test(a_disabled_key_is_finished),
         cmocka_unit_test(the_larger_id_yields),
         cmocka_unit_test(an_id_that_continues_another_is_larger),
     };

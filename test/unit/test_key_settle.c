@@ -93,7 +93,7 @@ static void a_failed_listing_says_that_the_key_exists(void **state)
 {
     struct bench *bench = *state;
     struct kms_kek_info kek = generate(bench, FIRST);
-    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, 1);
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, 3);
     assert_int_equal(kms_key_settle(bench->ks, "prod", LONG_MS, &kek, &bench->yielded, &bench->err),
                      KMS_E_UNAVAILABLE);
     assert_string_equal(bench->err.msg, "'" FIRST "' was created, but the token can't be listed to "
@@ -111,6 +111,17 @@ static void a_calm_token_is_listed_once(void **state)
               &bench->err);
     assert_int_equal(inventory.count, 1);
     assert_int_equal(fake_keystore_calls(bench->fake, FAKE_INVENTORY), 1);
+}
+
+static void a_listing_that_fails_for_a_moment_is_taken_again(void **state)
+{
+    struct bench *bench = *state;
+    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    (void)generate(bench, FIRST);
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, 2);
+    assert_ok(kms_key_list_settled(bench->ks, "prod", LONG_MS, &inventory, &bench->err),
+              &bench->err);
+    assert_int_equal(inventory.count, 1);
 }
 
 static void duplicates_that_stay_are_listed(void **state)
@@ -133,6 +144,59 @@ static void a_token_away_cannot_be_listed(void **state)
                      KMS_E_UNAVAILABLE);
 }
 
+/* --- another command's key --- */
+
+static enum kms_code confirm(struct bench *bench, int64_t quiet_ms, int64_t patience_ms,
+                             struct kms_kek_info *kek)
+{
+    return kms_key_confirm(bench->ks, "prod", quiet_ms, patience_ms, kek, &bench->err);
+}
+
+static void a_key_alone_for_long_enough_is_confirmed(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    assert_ok(confirm(bench, 1, LONG_MS, &kek), &bench->err);
+    assert_string_equal(kek.label, FIRST);
+    assert_int_equal(fake_keystore_calls(bench->fake, FAKE_INVENTORY), 2);
+}
+
+static void a_key_that_went_is_replaced_by_the_one_that_stands(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    (void)generate(bench, SECOND);
+    fake_keystore_remove(bench->fake, FIRST);
+    assert_ok(confirm(bench, 1, LONG_MS, &kek), &bench->err);
+    assert_string_equal(kek.label, SECOND);
+}
+
+static void when_all_keys_went_none_is_reported(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    fake_keystore_remove(bench->fake, FIRST);
+    assert_int_equal(confirm(bench, 1, LONG_MS, &kek), KMS_E_BUSY);
+    assert_contains(bench->err.msg, FIRST);
+}
+
+static void duplicates_that_stay_end_the_patience(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    (void)generate(bench, SECOND);
+    assert_ok(confirm(bench, LONG_MS, NO_PATIENCE_MS, &kek), &bench->err);
+    assert_string_equal(kek.label, FIRST);
+}
+
+static void a_token_away_confirms_nothing(void **state)
+{
+    struct bench *bench = *state;
+    struct kms_kek_info kek = generate(bench, FIRST);
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, -1);
+    assert_int_equal(confirm(bench, 1, LONG_MS, &kek), KMS_E_UNAVAILABLE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,8 +207,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failed_listing_says_that_the_key_exists, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_calm_token_is_listed_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_listing_that_fails_for_a_moment_is_taken_again, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(duplicates_that_stay_are_listed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_token_away_cannot_be_listed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_alone_for_long_enough_is_confirmed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_key_that_went_is_replaced_by_the_one_that_stands, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(when_all_keys_went_none_is_reported, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(duplicates_that_stay_end_the_patience, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_token_away_confirms_nothing, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

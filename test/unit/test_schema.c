@@ -46,6 +46,7 @@ static void the_reference_tells_range_and_default(void **state)
     assert_non_null(strstr(text, "| `socket.mode` | octal mode in quotes, `\"0600\"`..`\"0666\"` | "
                                  "`\"0660\"` | "));
     assert_non_null(strstr(text, "| `tokens[].user` | text | none | "));
+    assert_non_null(strstr(text, "| `rotation.two_step` | true or false | `false` | "));
     assert_non_null(strstr(text,
                            "| `socket.allow_uids` | list of 0..64 entries, each a whole number "
                            "0..4294967294 | none | "));

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "key_act.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "kms/clock.h"
+#include "request.h"
+
+enum { TOKEN_TIMEOUT_MS = 10 * 1000, MS_PER_S = 1000 };
+
+static const uint32_t all_usages = KMS_KEK_WRAP | KMS_KEK_UNWRAP | KMS_KEK_ENCRYPT |
+                                   KMS_KEK_DECRYPT;
+static const uint32_t needed_usages = KMS_KEK_WRAP | KMS_KEK_UNWRAP;
+
+/* clang-tidy 14 reads a file once for each target that has it, and from the second time on takes any
+ * va_list for uninitialized. */
+static void KMS_PRINTF(2, 0)
+    put_text(char ret_text[static KMS_KEY_TEXT_MAX], const char *fmt, va_list args)
+{
+    (void)vsnprintf(ret_text, KMS_KEY_TEXT_MAX, fmt, args); /* NOLINT(clang-analyzer-valist*) */
+}
+
+enum kms_code kms_key_refuse(struct kms_key_outcome *outcome, const char *fmt, ...)
+{
+    outcome->name = "refused";
+    outcome->refused = true;
+    va_list args;
+    va_start(args, fmt);
+    put_text(outcome->text, fmt, args);
+    va_end(args);
+    return KMS_OK;
+}
+
+enum kms_code kms_key_report(struct kms_key_outcome *outcome, const char *name, bool changed,
+                             const char *fmt, ...)
+{
+    outcome->name = name;
+    outcome->changed = changed;
+    va_list args;
+    va_start(args, fmt);
+    put_text(outcome->text, fmt, args);
+    va_end(args);
+    return KMS_OK;
+}
+
+void kms_key_next(struct kms_key_outcome *outcome, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    put_text(outcome->next, fmt, args);
+    va_end(args);
+}
+
+/* --- what stands on the token --- */
+
+bool kms_key_is_usable(const struct kms_ring_entry *entry)
+{
+    return entry->state == KMS_KEK_ACTIVE || entry->state == KMS_KEK_PREACTIVE ||
+           entry->state == KMS_KEK_PENDING || entry->state == KMS_KEK_DECRYPT_ONLY;
+}
+
+bool kms_key_is_activated(const struct kms_key_scene *scene, const struct kms_ring_entry *entry)
+{
+    int64_t skew_s = (scene->clock_skew_ms + MS_PER_S - 1) / MS_PER_S;
+    return entry->activation_utc_s <= scene->now_utc_s + skew_s;
+}
+
+static uint32_t guess_promoted(const struct kms_key_scene *scene)
+{
+    uint32_t highest = 0, lowest = 0;
+    for (size_t i = 0; i < scene->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
+        if (!kms_key_is_usable(entry))
+            continue;
+        if (lowest == 0)
+            lowest = entry->generation;
+        if (kms_key_is_activated(scene, entry))
+            highest = entry->generation;
+    }
+    return highest != 0 ? highest : lowest;
+}
+
+uint32_t kms_key_promoted(const struct kms_key_scene *scene)
+{
+    uint32_t promoted = scene->state_known ? scene->state->promoted : guess_promoted(scene);
+    return scene->node_promoted > promoted ? scene->node_promoted : promoted;
+}
+
+static bool is_on_token(const struct kms_ring_entry *entry, uint32_t generation)
+{
+    return entry->generation == generation && entry->state != KMS_KEK_MISSING;
+}
+
+static bool starts_with(struct kms_bytes bytes, const char *digits)
+{
+    char text[2 * KMS_CKA_ID_MAX + 1];
+    kms_hex_encode(bytes, text);
+    return digits == NULL || strncasecmp(text, digits, strlen(digits)) == 0;
+}
+
+/* Without a fingerprint there is nothing that @target could contradict. */
+static bool is_meant(const struct kms_ring_entry *entry, const struct kms_key_target *target)
+{
+    const struct kms_kek_info *kek = &entry->kek;
+    const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
+    const struct kms_bytes fingerprint = { kek->fingerprint, sizeof(kek->fingerprint) };
+    return is_on_token(entry, target->generation) && starts_with(id, target->cka_id) &&
+           (!kek->fingerprinted || starts_with(fingerprint, target->fingerprint));
+}
+
+static void refuse_several(const struct kms_key_scene *scene, const struct kms_key_target *target,
+                           struct kms_key_outcome *outcome)
+{
+    (void)kms_key_refuse(
+        outcome, "several keys have generation %" PRIu32 "; choose by --fingerprint or --cka-id:",
+        target->generation);
+    size_t len = strlen(outcome->text);
+    for (size_t i = 0; i < scene->snapshot->count && len < sizeof(outcome->text); i++) {
+        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
+        if (!is_meant(entry, target))
+            continue;
+        const struct kms_kek_info *kek = &entry->kek;
+        char id[2 * KMS_CKA_ID_MAX + 1], digits[2 * KMS_FINGERPRINT_LEN + 1] = "unknown";
+        kms_hex_encode((struct kms_bytes){ kek->cka_id, kek->cka_id_len }, id);
+        if (kek->fingerprinted)
+            kms_hex_encode((struct kms_bytes){ kek->fingerprint, KMS_FINGERPRINT_LEN }, digits);
+        len += (size_t)snprintf(outcome->text + len, sizeof(outcome->text) - len,
+                                " '%.60s' cka_id %.32s fingerprint %.16s;", kek->label, id, digits);
+    }
+}
+
+const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
+                                          const struct kms_key_target *target,
+                                          struct kms_key_outcome *outcome)
+{
+    const struct kms_ring_entry *known = NULL, *any = NULL;
+    size_t known_count = 0, count = 0;
+    for (size_t i = 0; i < scene->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
+        if (!is_meant(entry, target))
+            continue;
+        any = entry;
+        count++;
+        if (!entry->kek.fingerprinted)
+            continue;
+        known = entry;
+        known_count++;
+    }
+    if (target->fingerprint != NULL && known_count == 1)
+        return known;
+    if (count <= 1)
+        return any;
+    refuse_several(scene, target, outcome);
+    return NULL;
+}
+
+static size_t count_of(const struct kms_key_scene *scene, uint32_t generation)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < scene->snapshot->count; i++)
+        count += is_on_token(&scene->snapshot->entries[i], generation) ? 1 : 0;
+    return count;
+}
+
+static enum kms_code fail_absent(const struct kms_key_target *target, struct kms_error *err)
+{
+    bool narrowed = target->fingerprint != NULL || target->cka_id != NULL;
+    return kms_fail(err, KMS_E_INVALID, "no key of generation %" PRIu32 "%s is on the token",
+                    target->generation, narrowed ? " with these digits" : "");
+}
+
+/* --- destroying --- */
+
+static bool is_buried(const struct kms_key_scene *scene, uint32_t generation)
+{
+    for (size_t i = 0; i < scene->state->tombstone_count; i++)
+        if (scene->state->tombstones[i] == generation)
+            return true;
+    return false;
+}
+
+static enum kms_code find_request(const struct kms_key_scene *scene, uint32_t generation,
+                                  bool *ret_found, struct kms_error *err)
+{
+    KMS_CLEANUP(kms_request_list_done) struct kms_request_list list = { 0 };
+    enum kms_code rc = kms_request_read(scene->state_dir, &list, err);
+    if (rc != KMS_OK)
+        return rc;
+    *ret_found = false;
+    for (size_t i = 0; i < list.count; i++) {
+        const struct kms_request_file *file = &list.files[i];
+        if (file->fault.code == KMS_OK && file->request.kind == KMS_REQUEST_TOMBSTONE &&
+            file->request.generation == generation)
+            *ret_found = true;
+    }
+    return KMS_OK;
+}
+
+/* A number that nobody ever saw is a slip of the finger, and would be lost. */
+static uint32_t highest_known(const struct kms_key_scene *scene)
+{
+    uint32_t highest = kms_state_highest(scene->state);
+    for (size_t i = 0; i < scene->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
+        if (kms_key_is_usable(entry) && entry->generation > highest)
+            highest = entry->generation;
+    }
+    return highest;
+}
+
+/* After a kill between the key's end and its tombstone only the number is left to do. */
+static enum kms_code bury_absent(const struct kms_key_scene *scene,
+                                 const struct kms_key_target *target, bool dry_run,
+                                 struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    uint32_t generation = target->generation;
+    bool asked = false;
+    enum kms_code rc = KMS_OK;
+    if (count_of(scene, generation) > 0)
+        return fail_absent(target, err);
+    if (!is_buried(scene, generation))
+        rc = find_request(scene, generation, &asked, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (asked || is_buried(scene, generation))
+        return kms_key_report(outcome, "gone", false,
+                              "generation %" PRIu32 " is gone and its number buried already",
+                              generation);
+    if (generation > highest_known(scene) + 1)
+        return fail_absent(target, err);
+    if (!dry_run)
+        rc = kms_request_tombstone(scene->state_dir, generation, err);
+    if (rc != KMS_OK)
+        return rc;
+    return kms_key_report(outcome, dry_run ? "planned" : "buried", !dry_run,
+                          "generation %" PRIu32 " is not on the token; its number %s", generation,
+                          dry_run ? "would be buried" : "is buried: it is never used again");
+}
+
+/* Before anything is destroyed: a number that can't be buried could come back. */
+static enum kms_code check_state_dir(const struct kms_key_scene *scene, struct kms_error *err)
+{
+    if (access(scene->state_dir, W_OK | X_OK) == 0)
+        return KMS_OK;
+    return kms_fail_errno(err, KMS_E_PRECONDITION, "access", errno,
+                          "nothing was destroyed: state_dir %s, which must remember the number",
+                          scene->state_dir);
+}
+
+static enum kms_code remove_key(const struct kms_key_scene *scene,
+                                const struct kms_ring_entry *entry, int64_t deadline_ms,
+                                bool dry_run, struct kms_key_outcome *outcome,
+                                struct kms_error *err)
+{
+    const struct kms_kek_info *kek = &entry->kek;
+    /* the number belongs to the one that stays, too */
+    bool twin = count_of(scene, entry->generation) > 1;
+    outcome->kek = *kek;
+    enum kms_code rc = check_state_dir(scene, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (dry_run)
+        return kms_key_report(outcome, "planned", false, "would destroy generation %" PRIu32,
+                              entry->generation);
+    const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
+    rc = kms_keystore_destroy(scene->keystore, kek->label, id, deadline_ms, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (twin)
+        return kms_key_report(outcome, "destroyed", true,
+                              "destroyed one key of generation %" PRIu32
+                              "; another one has the number, which is not buried",
+                              entry->generation);
+    struct kms_error why = { 0 };
+    rc = kms_request_tombstone(scene->state_dir, entry->generation, &why);
+    if (rc != KMS_OK)
+        return kms_fail(err, rc,
+                        "'%.60s' is destroyed, but its number isn't buried: %.300s; run it again",
+                        kek->label, why.msg);
+    return kms_key_report(outcome, "destroyed", true,
+                          "destroyed generation %" PRIu32 "; its number is never used again",
+                          entry->generation);
+}
+
+enum kms_code kms_key_cancel(const struct kms_key_scene *scene, const struct kms_key_target *target,
+                             bool dry_run, struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    uint32_t promoted = kms_key_promoted(scene);
+    if (target->generation <= promoted)
+        return kms_key_refuse(
+            outcome,
+            "generation %" PRIu32 " can't be cancelled: generation %" PRIu32
+            " is promoted%s; take old material back with key revert, end an old generation with "
+            "key disable and key destroy",
+            target->generation, promoted,
+            scene->state_known || scene->node_promoted != 0 ? "" : ", or would be on a new node");
+    const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
+    if (outcome->refused)
+        return KMS_OK;
+    kms_key_next(outcome, "hsm-kms key create makes the next generation");
+    if (entry == NULL)
+        return bury_absent(scene, target, dry_run, outcome, err);
+    if (kms_key_is_activated(scene, entry))
+        return kms_key_refuse(outcome,
+                              "the activation of generation %" PRIu32
+                              " has passed, or may have by another node's clock (clock_skew), so "
+                              "that a node may have "
+                              "promoted it: key revert --to an older one once it is promoted",
+                              target->generation);
+    /* a token that is slow must not destroy it after its activation */
+    int64_t left_ms = (entry->activation_utc_s - scene->now_utc_s) * MS_PER_S;
+    int64_t deadline_ms = kms_monotonic_ms() +
+                          (left_ms < TOKEN_TIMEOUT_MS ? left_ms : TOKEN_TIMEOUT_MS);
+    return remove_key(scene, entry, deadline_ms, dry_run, outcome, err);
+}
+
+static bool is_disabled(const struct kms_kek_info *kek)
+{
+    return (kek->known & needed_usages) == needed_usages &&
+           (kek->known & kek->attributes & all_usages) == 0;
+}
+
+enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
+                              const struct kms_key_target *target, const char *verified,
+                              bool dry_run, struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    uint32_t generation = target->generation;
+    if (generation == kms_key_promoted(scene))
+        return kms_key_refuse(outcome, "generation %" PRIu32 " is the promoted one", generation);
+    const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
+    if (outcome->refused)
+        return KMS_OK;
+    if (entry != NULL && !is_disabled(&entry->kek))
+        return kms_key_refuse(outcome,
+                              "generation %" PRIu32 " is in use: hsm-kms key disable %" PRIu32
+                              " first, and wait for calls that miss it; key enable undoes that",
+                              generation, generation);
+    char expected[KMS_RING_MAX + 16];
+    (void)snprintf(expected, sizeof(expected), "%s.v%" PRIu32, scene->ring, generation);
+    if (verified == NULL || strcmp(verified, expected) != 0)
+        return kms_key_refuse(
+            outcome,
+            "it is lost for ever. Verify that no object in etcd and no etcd backup that you keep "
+            "names %s, that no kube-apiserver has read one since key disable (Decrypt calls that "
+            "fail with 'disabled'), and that the HSM's own backup has the key if you must keep it; "
+            "then add --i-have-verified %s",
+            expected, expected);
+    kms_key_next(outcome, "hsm-kms status shows on each node that nothing is missed");
+    if (entry == NULL)
+        return bury_absent(scene, target, dry_run, outcome, err);
+    return remove_key(scene, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome, err);
+}
+
+/* --- disabling --- */
+
+static bool is_already(const struct kms_kek_info *kek, bool usable)
+{
+    if (!usable)
+        return is_disabled(kek);
+    return (kek->known & kek->attributes & needed_usages) == needed_usages;
+}
+
+static void say_what_follows(const struct kms_key_scene *scene, uint32_t generation, bool usable,
+                             struct kms_key_outcome *outcome)
+{
+    if (!usable)
+        kms_key_next(outcome,
+                     "every plugin stops using it at its next refresh; key enable %" PRIu32
+                     " undoes it. It is a safety catch, no defence against a thief of a PIN that "
+                     "may modify keys",
+                     generation);
+    else if (generation > kms_key_promoted(scene))
+        kms_key_next(outcome, "every plugin takes it up at its next refresh, and promotes it once "
+                              "its activation has passed");
+    else
+        kms_key_next(outcome, "every plugin uses it again from its next refresh on");
+}
+
+enum kms_code kms_key_set_usable(const struct kms_key_scene *scene,
+                                 const struct kms_key_target *target, bool usable, bool dry_run,
+                                 struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    uint32_t generation = target->generation, promoted = kms_key_promoted(scene);
+    if (!usable && generation == promoted)
+        return kms_key_refuse(outcome,
+                              "generation %" PRIu32
+                              " is the promoted one: rotate first, or key revert --to another",
+                              generation);
+    const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
+    if (outcome->refused)
+        return KMS_OK;
+    if (entry == NULL)
+        return fail_absent(target, err);
+    if (!usable && generation > promoted && kms_key_is_usable(entry) &&
+        kms_key_is_activated(scene, entry))
+        return kms_key_refuse(outcome,
+                              "the activation of generation %" PRIu32
+                              " has passed, so that another node may have promoted it already",
+                              generation);
+    outcome->kek = entry->kek;
+    say_what_follows(scene, generation, usable, outcome);
+    const char *name = usable ? "enabled" : "disabled";
+    if (is_already(&entry->kek, usable))
+        return kms_key_report(outcome, name, false, "generation %" PRIu32 " is %s already",
+                              generation, name);
+    if (dry_run)
+        return kms_key_report(outcome, "planned", false, "would %s generation %" PRIu32,
+                              usable ? "enable" : "disable", generation);
+    const struct kms_object object = { entry->kek.label,
+                                       { entry->kek.cka_id, entry->kek.cka_id_len } };
+    enum kms_code rc = kms_keystore_set_usage(scene->keystore, &object, usable,
+                                              kms_monotonic_ms() + TOKEN_TIMEOUT_MS, err);
+    if (rc != KMS_OK)
+        return rc;
+    outcome->kek.attributes &= ~all_usages;
+    outcome->kek.attributes |= usable ? needed_usages : 0;
+    return kms_key_report(outcome, name, true, "%s generation %" PRIu32, name, generation);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What cancel, disable, enable and destroy decide and do, apart from options and output. */
+#ifndef KMS_KEY_ACT_H
+#define KMS_KEY_ACT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kms/error.h"
+#include "kms/keystore.h"
+#include "ring.h"
+
+/* Everything that the decision rests on.  Borrowed pointers. */
+struct kms_key_scene {
+    struct kms_keystore *keystore;
+    const char *ring;
+    const char *state_dir;
+    const struct kms_state *state; /* what ring.json says */
+    bool state_known;              /* false: @state is empty, there is no ring.json to read */
+    const struct kms_snapshot *snapshot;
+    uint32_t
+        node_promoted; /* as the plugin on the local socket says; 0: nothing, or nobody there */
+    int64_t now_utc_s;
+    int64_t refresh_ms, clock_skew_ms;
+};
+
+/* Which key is meant. */
+struct kms_key_target {
+    uint32_t generation;
+    const char *fingerprint; /* its first hexadecimal digits; NULL: any */
+    const char *cka_id;      /* the same */
+};
+
+enum { KMS_KEY_TEXT_MAX = 1024 };
+
+/* What the command says in the end; an act that works or refuses returns KMS_OK and fills this. */
+struct kms_key_outcome {
+    const char *name; /* one word, for JSON */
+    bool refused;     /* for safety: nothing was done, @text says why */
+    bool changed;
+    char text[KMS_KEY_TEXT_MAX];
+    char next[KMS_KEY_TEXT_MAX]; /* the next step */
+    struct kms_kek_info kek;     /* the key it is about, label "" if there is none */
+};
+/* Return KMS_OK, so that `return kms_key_refuse(…)` reads well. */
+enum kms_code kms_key_refuse(struct kms_key_outcome *outcome, const char *fmt, ...)
+    KMS_PRINTF(2, 3);
+enum kms_code kms_key_report(struct kms_key_outcome *outcome, const char *name, bool changed,
+                             const char *fmt, ...) KMS_PRINTF(4, 5);
+void kms_key_next(struct kms_key_outcome *outcome, const char *fmt, ...) KMS_PRINTF(2, 3);
+
+/* The highest generation that is promoted as far as this node knows.  Without ring.json that is what
+ * a new node would promote now: the highest whose activation has passed, else the lowest. */
+uint32_t kms_key_promoted(const struct kms_key_scene *scene);
+
+/* Not an anomaly: nodes promote such a key, or decrypt with it. */
+bool kms_key_is_usable(const struct kms_ring_entry *entry);
+
+/* Some node's clock may have passed the activation. */
+bool kms_key_is_activated(const struct kms_key_scene *scene, const struct kms_ring_entry *entry);
+
+/* The key on the token that @target names.  NULL: there is none, or there are several: then
+ * @outcome is refused and lists them.  A disabled key shows no fingerprint, so it is meant only if
+ * no other matches. */
+const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
+                                          const struct kms_key_target *target,
+                                          struct kms_key_outcome *outcome);
+
+/* The acts: KMS_OK with *outcome, or the failure of the token or of state_dir; a text says what was
+ * done until then.  All may be run again. */
+
+/* Destroys a key that no node can have promoted, and buries its number. */
+KMS_MUST_CHECK enum kms_code kms_key_cancel(const struct kms_key_scene *scene,
+                                            const struct kms_key_target *target, bool dry_run,
+                                            struct kms_key_outcome *outcome, struct kms_error *err);
+
+/* Sets or clears what lets a key be used. */
+KMS_MUST_CHECK enum kms_code kms_key_set_usable(const struct kms_key_scene *scene,
+                                                const struct kms_key_target *target, bool usable,
+                                                bool dry_run, struct kms_key_outcome *outcome,
+                                                struct kms_error *err);
+
+/* Destroys a disabled key and buries its number; @verified is "<ring>.v<generation>" as typed by
+ * the operator, NULL if he didn't. */
+KMS_MUST_CHECK enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
+                                             const struct kms_key_target *target,
+                                             const char *verified, bool dry_run,
+                                             struct kms_key_outcome *outcome,
+                                             struct kms_error *err);
+
+#endif

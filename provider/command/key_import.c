@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+#include "key_bring.h"
+#include "key_file.h"
+#include "key_stage.h"
+
+struct options {
+    struct kms_keyring_options keyring;
+    struct kms_key_timing timing;
+    struct kms_key_guest guest;
+    const char *wrapped;
+    bool expects, dry_run;
+};
+
+enum { DRY_RUN = 256, WRAPPED, EXPECT, ACTIVATE, FORCE };
+static const struct argp_option argp_options[] = {
+    { "wrapped", WRAPPED, "FILE", 0, "the key under this token's transport key, of key wrap", 0 },
+    { "expect-fingerprint", EXPECT, "HEX", 0, "what the custodian says that its fingerprint is",
+      0 },
+    { "activate", ACTIVATE, "WHEN", 0,
+      "now, +DURATION (+1h) or a UTC time (2026-12-01T12:00:00Z); default: now for the first key, "
+      "else after 2 x refresh + clock_skew, and not before rotation.min_lead",
+      0 },
+    { "force", FORCE, NULL, 0,
+      "allow an activation before all nodes can know the key, or a damaged ring.json; never one "
+      "before rotation.min_lead",
+      0 },
+    { "dry-run", DRY_RUN, NULL, 0, "unwrap and compare it, and keep nothing", 0 },
+    { 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->keyring;
+        return 0;
+    case WRAPPED:
+        options->wrapped = arg;
+        return 0;
+    case EXPECT:
+        options->expects = true;
+        if (!kms_hex_decode(arg, options->guest.fingerprint, KMS_FINGERPRINT_LEN))
+            argp_error(state, "--expect-fingerprint is 64 hexadecimal digits");
+        return 0;
+    case ACTIVATE:
+        options->timing.activate = arg;
+        return 0;
+    case FORCE:
+        options->timing.force = true;
+        return 0;
+    case DRY_RUN:
+        options->dry_run = true;
+        return 0;
+    case ARGP_KEY_END:
+        if (options->wrapped == NULL || !options->expects)
+            argp_error(state, "--wrapped and --expect-fingerprint, please");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static enum kms_code act(const struct kms_key_stage *stage, const void *input,
+                         struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    const struct options *options = input;
+    struct kms_key_timing timing = options->timing;
+    timing.rule = stage->keyring.config.rotation;
+    return kms_key_import(&stage->scene, &options->guest, &timing, options->dry_run, outcome, err);
+}
+
+int kms_command_key_import(int argc, char **argv)
+{
+    static const struct argp_child children[] = { { &kms_keyring_argp, 0, NULL, 0 }, { 0 } };
+    static const struct argp argp = {
+        .options = argp_options,
+        .parser = parse,
+        .doc = "Makes a key from elsewhere the ring's next generation.  It is unwrapped inside the "
+               "token, and stays there only if it has the expected fingerprint.  No node uses it "
+               "before each has been told to trust it: key accept, or pins: in the configuration.",
+        .children = children,
+    };
+    KMS_CLEANUP(kms_file_done) struct kms_file file = { 0 };
+    struct options options = { .dry_run = false };
+    struct kms_error err = { 0 };
+    if (kms_command_parse(&argp, argc, argv, &options) != 0)
+        return KMS_EXIT_ERROR;
+    if (kms_file_read(options.wrapped, &file, &err) != KMS_OK)
+        return kms_command_fail(&err);
+    options.guest.blob = (struct kms_bytes){ file.data, file.len };
+    const struct kms_key_job job = {
+        .name = "key-import",
+        .keyring = &options.keyring,
+        .ask_node = true,
+        .blind = options.timing.force,
+        .can_force = true,
+        .dry_run = options.dry_run,
+        .input = &options,
+        .act = act,
+    };
+    return kms_key_job_run(&job);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the lifecycle commands share around their acts: options, the scene, output. */
+#ifndef KMS_KEY_STAGE_H
+#define KMS_KEY_STAGE_H
+
+#include <argp.h>
+#include <stdbool.h>
+
+#include "key_act.h"
+#include "keyring.h"
+
+/* --config, --output …, --fingerprint and --cka-id; an argp child whose input is this. */
+struct kms_key_options {
+    struct kms_keyring_options keyring;
+    struct kms_key_target target;
+};
+extern const struct argp kms_key_options_argp;
+/* The same with the one argument GENERATION. */
+extern const struct argp kms_key_generation_argp;
+
+/* A generation as typed; anything else is a usage error. */
+uint32_t kms_key_parse_generation(struct argp_state *state, const char *text);
+
+struct kms_key_stage {
+    struct kms_keyring keyring;
+    struct kms_inventory inventory;
+    struct kms_snapshot *snapshot;
+    struct kms_key_scene scene;
+};
+/* Opens the keyring, lists and judges; @ask_node: asks the plugin on the local socket, if one
+ * answers.  Afterwards kms_key_stage_done(), also after a failure. */
+KMS_MUST_CHECK enum kms_code kms_key_stage_init(struct kms_key_stage *stage,
+                                                const struct kms_keyring_options *options,
+                                                bool ask_node, struct kms_error *err);
+void kms_key_stage_done(struct kms_key_stage *stage);
+
+struct kms_key_job {
+    const char *name; /* "key-cancel", for the JSON schema */
+    const struct kms_keyring_options *keyring;
+    bool ask_node;  /* as above */
+    bool blind;     /* ring.json may be damaged */
+    bool can_force; /* --force is what makes @blind */
+    bool dry_run;
+    const void *input; /* the command's options */
+    enum kms_code (*act)(const struct kms_key_stage *stage, const void *input,
+                         struct kms_key_outcome *outcome, struct kms_error *err);
+};
+/* Sets the stage, acts, and tells what came of it.  Returns the exit code. */
+int kms_key_job_run(const struct kms_key_job *job);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+#include "key_stage.h"
+
+struct options {
+    struct kms_key_options key;
+    bool usable;
+    bool dry_run;
+};
+
+enum { DRY_RUN = 256 };
+static const struct argp_option argp_options[] = {
+    { "dry-run", DRY_RUN, NULL, 0, "say what would be done", 0 },
+    { 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    (void)arg;
+    struct options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->key;
+        return 0;
+    case DRY_RUN:
+        options->dry_run = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 }, { 0 } };
+
+static enum kms_code act(const struct kms_key_stage *stage, const void *input,
+                         struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    const struct options *options = input;
+    return kms_key_set_usable(&stage->scene, &options->key.target, options->usable,
+                              options->dry_run, outcome, err);
+}
+
+static int run(const struct argp *argp, const char *name, bool usable, int argc, char **argv)
+{
+    struct options options = { .usable = usable };
+    if (kms_command_parse(argp, argc, argv, &options) != 0)
+        return KMS_EXIT_ERROR;
+    const struct kms_key_job job = {
+        .name = name,
+        .keyring = &options.key.keyring,
+        .ask_node = true,
+        .dry_run = options.dry_run,
+        .input = &options,
+        .act = act,
+    };
+    return kms_key_job_run(&job);
+}
+
+int kms_command_key_disable(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = argp_options,
+        .parser = parse,
+        .doc = "Clears CKA_WRAP, UNWRAP, ENCRYPT and DECRYPT of a generation that isn't promoted: "
+               "every plugin stops using it at its next refresh, and key enable undoes it.  A "
+               "safety catch before key destroy, and no defence against a thief of a PIN that may "
+               "modify keys.",
+        .children = children,
+    };
+    return run(&argp, "key-disable", false, argc, argv);
+}
+
+int kms_command_key_enable(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = argp_options,
+        .parser = parse,
+        .doc = "Sets CKA_WRAP and CKA_UNWRAP of a generation: undoes key disable.",
+        .children = children,
+    };
+    return run(&argp, "key-enable", true, argc, argv);
+}

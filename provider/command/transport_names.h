@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands that carry keys share: the transport key's name, hashes, public keys. */
+#ifndef KMS_TRANSPORT_NAMES_H
+#define KMS_TRANSPORT_NAMES_H
+
+#include <stdbool.h>
+
+#include "keyid.h"
+#include "kms/error.h"
+#include "kms/keystore.h"
+
+enum { KMS_TRANSPORT_LABEL_LEN = KMS_RING_MAX + 10 };
+
+/* `<ring>.transport` */
+void kms_transport_label(const char *ring, char ret_label[static KMS_TRANSPORT_LABEL_LEN + 1]);
+
+/* "sha256" and "sha1", as options have them. */
+const char *kms_oaep_hash_name(enum kms_oaep_hash hash);
+KMS_MUST_CHECK bool kms_oaep_hash_parse(const char *text, enum kms_oaep_hash *ret_hash);
+
+/* Reads a PEM file with an RSA public key.  KMS_E_INVALID. */
+KMS_MUST_CHECK enum kms_code kms_spki_read(const char *path, struct kms_spki *ret_spki,
+                                           struct kms_error *err);
+
+/* SHA-256 of the DER, by which people compare public keys. */
+void kms_spki_digest(const struct kms_spki *spki, char ret_hex[static 2 * KMS_SHA256_LEN + 1]);
+
+#endif
