@@ -184,10 +184,11 @@ class Node:
         self.clients.append(client)
         return client
 
-    def run(self, *args, timeout=PATIENCE_S):
+    def run(self, *args, timeout=PATIENCE_S, env=()):
         """Any hsm-kms command, in this node's environment."""
-        return subprocess.run([BINARY, *args], env=self.environment(), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=timeout)
+        return subprocess.run([BINARY, *args], env=dict(self.environment(), **dict(env)),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout)
 
     def key_create(self, *flags):
         done = self.run("key", "create", "--config", self.config_path, "-o", "json", *flags)

@@ -114,6 +114,15 @@ class Promotion(Case):
         self.assertFalse([label for label in shown if not label.startswith("prod.v")])
 
 
+class Numbers(Case):
+    def test_a_cancelled_number_is_not_used_again_before_the_plugin_has_buried_it(self):
+        node = self.ready_node(refresh="10m")
+        self.assertEqual(node.key_create("--activate", "+1h")["generation"], 2)
+        done = node.run("key", "cancel", "2", "--config", node.config_path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(node.key_create("--activate", "+1h")["generation"], 3)
+
+
 class StatusAndEncryptAgree(Case):
     """F02: an Encrypt sent after a Status answer never names an older key_id; one answered before
     any Status that names a key_id was sent never names that one."""

@@ -58,6 +58,10 @@ class Plugin:
         listed = self.command("key", "list", "--config", self.config, "-o", "json")
         return json.loads(listed)["keks"]
 
+    def promoted(self):
+        """The generation that the running plugin uses; 0 for none."""
+        return json.loads(self.command("status", "--socket", self.socket, "-o", "json"))["promoted"]
+
     def is_serving(self):
         return subprocess.run([self.binary, "probe", "--socket", self.socket], env=self.env,
                               stdin=subprocess.DEVNULL, capture_output=True,
