@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "key_plan.h"
 #include "kms/clock.h"
 #include "request.h"
 
@@ -58,12 +59,6 @@ void kms_key_next(struct kms_key_outcome *outcome, const char *fmt, ...)
 }
 
 /* --- what stands on the token --- */
-
-bool kms_key_is_usable(const struct kms_ring_entry *entry)
-{
-    return entry->state == KMS_KEK_ACTIVE || entry->state == KMS_KEK_PREACTIVE ||
-           entry->state == KMS_KEK_PENDING || entry->state == KMS_KEK_DECRYPT_ONLY;
-}
 
 bool kms_key_is_activated(const struct kms_key_scene *scene, const struct kms_ring_entry *entry)
 {
@@ -253,6 +248,13 @@ static enum kms_code check_state_dir(const struct kms_key_scene *scene, struct k
                           scene->state_dir);
 }
 
+/* Nobody ever used a key that was made elsewhere and isn't pinned: its number is anybody's choice. */
+static bool was_never_trusted(const struct kms_key_scene *scene, const struct kms_ring_entry *entry)
+{
+    return (entry->kek.known & entry->kek.attributes & KMS_KEK_LOCAL) == 0 &&
+           kms_state_pin(scene->state, entry->generation) == NULL;
+}
+
 static enum kms_code remove_key(const struct kms_key_scene *scene,
                                 const struct kms_ring_entry *entry, int64_t deadline_ms,
                                 bool dry_run, struct kms_key_outcome *outcome,
@@ -276,6 +278,12 @@ static enum kms_code remove_key(const struct kms_key_scene *scene,
         return kms_key_report(outcome, "destroyed", true,
                               "destroyed one key of generation %" PRIu32
                               "; another one has the number, which is not buried",
+                              entry->generation);
+    if (was_never_trusted(scene, entry))
+        return kms_key_report(outcome, "destroyed", true,
+                              "destroyed generation %" PRIu32
+                              ", which was made elsewhere and never trusted on this node; its "
+                              "number is not buried",
                               entry->generation);
     struct kms_error why = { 0 };
     rc = kms_request_tombstone(scene->state_dir, entry->generation, &why);
@@ -303,7 +311,9 @@ enum kms_code kms_key_cancel(const struct kms_key_scene *scene, const struct kms
     const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
     if (outcome->refused)
         return KMS_OK;
-    kms_key_next(outcome, "hsm-kms key create makes the next generation");
+    kms_key_next(outcome,
+                 "the same on every other node, whose create could else use the number again; then "
+                 "hsm-kms key create");
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
     if (kms_key_is_activated(scene, entry))
@@ -351,7 +361,8 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
             "fail with 'disabled'), and that the HSM's own backup has the key if you must keep it; "
             "then add --i-have-verified %s",
             expected, expected);
-    kms_key_next(outcome, "hsm-kms status shows on each node that nothing is missed");
+    kms_key_next(outcome, "the same on every other node, which remembers its numbers for itself; "
+                          "hsm-kms status shows there that nothing is missed");
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
     return remove_key(scene, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome, err);

@@ -53,9 +53,6 @@ void kms_key_next(struct kms_key_outcome *outcome, const char *fmt, ...) KMS_PRI
  * a new node would promote now: the highest whose activation has passed, else the lowest. */
 uint32_t kms_key_promoted(const struct kms_key_scene *scene);
 
-/* Not an anomaly: nodes promote such a key, or decrypt with it. */
-bool kms_key_is_usable(const struct kms_ring_entry *entry);
-
 /* Some node's clock may have passed the activation. */
 bool kms_key_is_activated(const struct kms_key_scene *scene, const struct kms_ring_entry *entry);
 

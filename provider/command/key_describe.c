@@ -64,6 +64,18 @@ static const char *origin_of(const struct kms_kek_info *kek)
     return (kek->attributes & KMS_KEK_LOCAL) != 0 ? "generated on the token" : "imported";
 }
 
+/* NULL: it could never leave the token, or nobody told. */
+static const char *could_leave(const struct kms_kek_info *kek)
+{
+    bool left_once = (kek->known & KMS_KEK_NEVER_EXTRACTABLE) != 0 &&
+                     (kek->attributes & KMS_KEK_NEVER_EXTRACTABLE) == 0;
+    if (!left_once)
+        return NULL;
+    return (kek->known & kek->attributes & KMS_KEK_LOCAL) != 0
+               ? "it was extractable until it was sealed, as key escrow export does"
+               : "it was made elsewhere and came in from there";
+}
+
 /* The four that say whether the key could ever be elsewhere, and what it may do. */
 static const struct {
     enum kms_kek_attribute bit;
@@ -157,6 +169,10 @@ static void print_json(const char *ring, const struct description *description)
     kms_kek_view_json(&view, object);
     kms_json_set(object, "age_s", json_integer(description->age_s));
     kms_json_set(object, "origin", kms_json_text(origin_of(&description->details.info)));
+    kms_json_set(object, "could_leave_because",
+                 could_leave(&description->details.info) != NULL
+                     ? kms_json_text(could_leave(&description->details.info))
+                     : json_null());
     kms_json_set(object, "token", token_json(&description->token));
     kms_json_set(object, "asserted_by_token", asserted_json(&description->details));
     kms_json_set(object, "backup", backup_json(&description->backup));
@@ -203,6 +219,8 @@ static void print_ring(const struct description *description)
         kms_hex_encode(view.fingerprint, digits);
     print_field("fingerprint", digits);
     print_field("origin", origin_of(&description->details.info));
+    if (could_leave(&description->details.info) != NULL)
+        print_field("could leave because", could_leave(&description->details.info));
     print_field("backup", description->backup.reference);
 }
 

@@ -50,8 +50,7 @@ static uint32_t next_generation(const struct kms_key_plan_input *input, uint32_t
     return next <= KMS_GENERATION_MAX ? next : 0;
 }
 
-/* An anomaly is never promoted: waiting for it would block every later key. */
-static bool is_usable(const struct kms_ring_entry *entry)
+bool kms_key_is_usable(const struct kms_ring_entry *entry)
 {
     return entry->state == KMS_KEK_ACTIVE || entry->state == KMS_KEK_PREACTIVE ||
            entry->state == KMS_KEK_PENDING || entry->state == KMS_KEK_DECRYPT_ONLY;
@@ -61,7 +60,7 @@ static bool is_usable(const struct kms_ring_entry *entry)
  * this command began, or of several at the same time the last would make one more generation. */
 static bool is_pending(const struct kms_key_plan_input *input, const struct kms_ring_entry *entry)
 {
-    if (!is_usable(entry))
+    if (!kms_key_is_usable(entry))
         return false;
     if (input->state_known)
         return entry->generation > input->state->promoted;
@@ -113,7 +112,7 @@ static uint32_t promoted_generation(const struct kms_key_plan_input *input)
     uint32_t highest = 0;
     for (size_t i = 0; i < input->snapshot->count; i++) {
         const struct kms_ring_entry *entry = &input->snapshot->entries[i];
-        if (is_usable(entry) && !is_pending(input, entry) && entry->generation > highest)
+        if (kms_key_is_usable(entry) && !is_pending(input, entry) && entry->generation > highest)
             highest = entry->generation;
     }
     return highest;
@@ -126,7 +125,7 @@ static const struct kms_ring_entry *find_successor(const struct kms_key_plan_inp
     uint32_t wanted = input->from + 1;
     for (size_t i = 0; i < input->snapshot->count; i++) {
         const struct kms_ring_entry *entry = &input->snapshot->entries[i];
-        if (entry->generation == wanted && (is_usable(entry) || promoted == wanted))
+        if (entry->generation == wanted && (kms_key_is_usable(entry) || promoted == wanted))
             return entry;
     }
     return NULL;

@@ -64,4 +64,8 @@ bool kms_key_is_unfinished(const char *ring, const struct kms_inventory *invento
 /* Of two keys with one generation that were made at the same time, the smaller CKA_ID stays. */
 bool kms_key_yields_to(const struct kms_kek_info *own, const struct kms_kek_info *rival);
 
+/* Not an anomaly: nodes promote such a key, or decrypt with it.  Waiting for an anomaly would block
+ * every later key. */
+bool kms_key_is_usable(const struct kms_ring_entry *entry);
+
 #endif

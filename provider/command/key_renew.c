@@ -103,6 +103,24 @@ static bool same_material(const struct kms_kek_info *a, const struct kms_kek_inf
 
 /* --- revert --- */
 
+/* The copy of a key that was made elsewhere says so, too: no node trusts it by itself. */
+static bool waits_for_accept(const struct kms_kek_info *kek)
+{
+    return (kek->known & kek->attributes & KMS_KEK_LOCAL) == 0;
+}
+
+static void say_what_the_copy_waits_for(uint32_t generation, const struct kms_kek_info *copy,
+                                        int64_t activation_utc_s, struct kms_key_outcome *outcome)
+{
+    if (!waits_for_accept(copy))
+        say_when(activation_utc_s, outcome);
+    else
+        kms_key_next(outcome,
+                     "on every node, hsm-kms key accept --generation %" PRIu32
+                     ": the material was made elsewhere, and no node uses it before",
+                     generation);
+}
+
 /* A generation above @old with its material that is promoted or will be; NULL if none. */
 static const struct kms_ring_entry *find_copy(const struct kms_key_scene *scene,
                                               const struct kms_ring_entry *old)
@@ -111,7 +129,8 @@ static const struct kms_ring_entry *find_copy(const struct kms_key_scene *scene,
     for (size_t i = 0; i < scene->snapshot->count; i++) {
         const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
         if (entry->generation > old->generation && entry->generation >= promoted &&
-            kms_key_is_usable(entry) && same_material(&entry->kek, &old->kek))
+            (kms_key_is_usable(entry) || waits_for_accept(&entry->kek)) &&
+            same_material(&entry->kek, &old->kek))
             return entry;
     }
     return NULL;
@@ -125,7 +144,7 @@ static enum kms_code report_copy(const struct kms_key_scene *scene, uint32_t old
     if (promoted)
         kms_key_next(outcome, "hsm-kms status");
     else
-        say_when(copy->activation_utc_s, outcome);
+        say_what_the_copy_waits_for(copy->generation, &copy->kek, copy->activation_utc_s, outcome);
     return kms_key_report(outcome, promoted ? "promoted" : "pending", false,
                           "generation %" PRIu32 " has the material of generation %" PRIu32
                           " and %s; nothing was copied",
@@ -196,7 +215,7 @@ enum kms_code kms_key_revert(const struct kms_key_scene *scene, const struct kms
     enum kms_code rc = make_plan(scene, timing, &input, &plan, err);
     if (rc != KMS_OK || refuse_by_plan(&plan, outcome))
         return rc;
-    say_when(plan.activation_utc_s, outcome);
+    say_what_the_copy_waits_for(plan.generation, &old->kek, plan.activation_utc_s, outcome);
     if (!dry_run)
         return copy_key(scene, old, &plan, outcome, err);
     outcome->kek = old->kek;

@@ -292,6 +292,7 @@ class Describe(LifecycleCase):
                          "sha256:" + hashlib.sha256(key_id.encode()).hexdigest())
         self.assertGreaterEqual(told["age_s"], 0)
         self.assertIsNone(told["backup"])
+        self.assertIsNone(told["could_leave_because"])
         self.assertEqual(told["token"]["label"], "prod")
         for field in ("serial", "model", "firmware", "manufacturer"):
             self.assertTrue(told["token"][field], field)
@@ -310,6 +311,7 @@ class Describe(LifecycleCase):
         node.token.import_key("prod.v1@" + PAST, "01", RFC_KEK)
         told = self.done(node, "describe", "1")
         self.assertEqual((told["origin"], told["state"]), ("imported", "refused"))
+        self.assertIn("elsewhere", told["could_leave_because"])
 
     def test_the_text_says_who_asserts_it(self):
         node = self.ready_node()

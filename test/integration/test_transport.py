@@ -320,6 +320,8 @@ class Escrow(TwoTokens):
         generation = self.commit(exported)["generation"]
         described = self.key("describe", str(generation))
         self.assertEqual(described["generation"], generation)
+        self.assertIs(described["asserted_by_token"]["CKA_NEVER_EXTRACTABLE"], False)
+        self.assertIn("key escrow export", described["could_leave_because"])
         listed, = self.node.key_list()
         self.assertNotIn("extractable", listed["attributes"])
         self.assertIn("local", listed["attributes"])

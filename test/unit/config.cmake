@@ -16,7 +16,8 @@ kms_unit_test(node_check SOURCES ${node_view_sources} ${command_dir}/node_check.
   ${command_dir}/key_plan.c LIBRARIES kms_policy kms_rpc PkgConfig::JANSSON)
 kms_unit_test(rotation_rule SOURCES ${command_dir}/rotation_rule.c LIBRARIES kms_config)
 kms_unit_test(backups SOURCES ${command_dir}/backups.c LIBRARIES kms_policy PkgConfig::JANSSON)
-kms_unit_test(key_act SOURCES life_rig.c ${command_dir}/key_act.c LIBRARIES kms_policy fake_keystore)
+kms_unit_test(key_act SOURCES life_rig.c ${command_dir}/key_act.c ${command_dir}/key_plan.c
+  LIBRARIES kms_policy fake_keystore)
 kms_unit_test(key_renew SOURCES life_rig.c ${command_dir}/backups.c ${command_dir}/key_act.c
   ${command_dir}/key_plan.c ${command_dir}/key_renew.c ${command_dir}/key_settle.c
   ${command_dir}/rotation_rule.c LIBRARIES kms_config fake_keystore PkgConfig::JANSSON)

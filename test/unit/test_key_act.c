@@ -375,6 +375,19 @@ static void a_buried_generation_is_reported_as_gone(void **state)
     assert_false(life_buries(rig, 1));
 }
 
+/* Else whoever plants a key could use up the numbers after all. */
+static void the_number_of_a_key_that_was_never_trusted_is_not_buried(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    life_add(rig, 900, -(OLD_S + 1000), 9);
+    fake_keystore_set(rig->fake, life_label(900, -(OLD_S + 1000)), 0,
+                      KMS_KEK_LOCAL | KMS_KEK_WRAP | KMS_KEK_UNWRAP);
+    assert_ok(destroy_it(rig, 900, "prod.v900"), &rig->err);
+    assert_done(rig, "destroyed", true);
+    assert_false(life_has(rig, life_label(900, -(OLD_S + 1000))));
+    assert_false(life_buries(rig, 900));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, life_set_up, life_tear_down)
 
 int main(void)
@@ -407,6 +420,7 @@ int main(void)
         TEST(only_a_disabled_generation_is_destroyed),
         TEST(destroying_wants_the_generations_full_name),
         TEST(the_promoted_generation_is_never_destroyed),
+        TEST(the_number_of_a_key_that_was_never_trusted_is_not_buried),
         TEST(a_failed_tombstone_is_made_good_by_a_rerun),
         TEST(a_buried_generation_is_reported_as_gone),
     };

@@ -97,6 +97,22 @@ static void a_rerun_finds_the_copy_that_is_promoted(void **state)
     assert_done(rig, "promoted", false);
 }
 
+/* The copy of a key that was made elsewhere waits to be accepted on each node. */
+static void a_rerun_finds_the_copy_that_waits_to_be_accepted(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    uint8_t fingerprint[KMS_FINGERPRINT_LEN];
+    fake_keystore_fingerprint(1, fingerprint);
+    assert_ok(kms_state_add_pin(&rig->memory, 1, fingerprint, "", &rig->err), &rig->err);
+    fake_keystore_set(rig->fake, life_label(1, OLD_S), 0, KMS_KEK_LOCAL);
+    assert_ok(revert_to(rig, 1), &rig->err);
+    assert_done(rig, "copied", true);
+    assert_contains(rig->outcome.next, "key accept --generation 3");
+    assert_ok(revert_to(rig, 1), &rig->err);
+    assert_done(rig, "pending", false);
+    assert_contains(rig->outcome.next, "key accept --generation 3");
+}
+
 static void material_that_was_reverted_to_and_left_again_is_copied_anew(void **state)
 {
     struct life_rig *rig = rotated(state);
@@ -383,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(old_material_gets_the_next_generation),
         TEST(a_rerun_finds_the_copy_that_waits),
+        TEST(a_rerun_finds_the_copy_that_waits_to_be_accepted),
         TEST(a_rerun_finds_the_copy_that_is_promoted),
         TEST(material_that_was_reverted_to_and_left_again_is_copied_anew),
         TEST(the_promoted_generation_is_not_reverted_to),
