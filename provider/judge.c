@@ -150,9 +150,9 @@ static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot
     entry->seen_since_utc_s = again ? seen->since_utc_s : evidence->now_utc_s;
     const struct kms_pin *pin = kms_evidence_pin(evidence, entry->generation);
     const char *held = evidence->held != NULL ? evidence->held : "";
+    /* Under a buried number, too: another node may not know that it is, and write under the key. */
     entry->may_unwrap = kek->fingerprinted && !is_false(kek, KMS_KEK_UNWRAP) &&
-                        is_trusted(kek, pin) &&
-                        !kms_state_is_buried(evidence->state, entry->generation);
+                        is_trusted(kek, pin);
 
     if (refuse_by_attributes(entry) || refuse_by_trust(evidence, snapshot, entry, pin))
         return;
