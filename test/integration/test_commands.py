@@ -18,7 +18,10 @@ from kms_token import RFC_KEK
 
 REFUSED_FOR_SAFETY = 3
 FINDINGS = 2
-COMMANDS = (["serve"], ["key"], ["key", "create"], ["key", "list"], ["probe"], ["status"],
+KEY_COMMANDS = ("accept", "cancel", "commit", "create", "describe", "destroy", "disable", "enable",
+                "escrow", "import", "list", "nodes", "prepare", "ready", "revert", "rotate",
+                "transport-key", "wrap")
+COMMANDS = (["serve"], ["key"], *(["key", name] for name in KEY_COMMANDS), ["probe"], ["status"],
             ["config"], ["config", "check"], ["config", "reference"])
 
 
