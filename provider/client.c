@@ -269,14 +269,14 @@ static enum kms_code call_typed(struct kms_client *client, const char *path,
                                 ProtobufCMessage **ret_response, struct kms_error *err)
 {
     KMS_CLEANUP(kms_secret_done) struct kms_secret packed = { 0 };
-    enum kms_code rc = kms_wire_pack(request, &packed, err);
+    enum kms_code rc = kms_pack(request, &packed, err);
     if (rc != KMS_OK)
         return rc;
     KMS_CLEANUP(kms_secret_done) struct kms_secret reply = { 0 };
     rc = kms_client_call(client, path, kms_secret_bytes(&packed), deadline_ms, &reply, err);
     if (rc != KMS_OK)
         return rc;
-    ProtobufCAllocator wiping = kms_wire_wiping_allocator();
+    ProtobufCAllocator wiping = kms_wiping_allocator();
     ProtobufCMessage *response = protobuf_c_message_unpack(descriptor, &wiping, reply.len,
                                                            reply.data);
     if (response == NULL)
@@ -288,7 +288,7 @@ static enum kms_code call_typed(struct kms_client *client, const char *path,
 
 static void free_typed(ProtobufCMessage *response)
 {
-    ProtobufCAllocator wiping = kms_wire_wiping_allocator();
+    ProtobufCAllocator wiping = kms_wiping_allocator();
     protobuf_c_message_free_unpacked(response, &wiping);
 }
 
@@ -309,8 +309,8 @@ enum kms_code kms_client_encrypt(struct kms_client *client, struct kms_bytes pla
                                  V2__EncryptResponse **ret_response, struct kms_error *err)
 {
     V2__EncryptRequest request = V2__ENCRYPT_REQUEST__INIT;
-    request.plaintext = kms_wire_data(plaintext);
-    request.uid = kms_wire_data(kms_bytes_of(uid));
+    request.plaintext = kms_pack_data(plaintext);
+    request.uid = kms_pack_data(kms_bytes_of(uid));
     ProtobufCMessage *response = NULL;
     enum kms_code rc = call_typed(client, "/v2.KeyManagementService/Encrypt", &request.base,
                                   &v2__encrypt_response__descriptor, deadline_ms, &response, err);
@@ -325,7 +325,7 @@ enum kms_code kms_client_decrypt(struct kms_client *client, const V2__EncryptRes
 {
     V2__DecryptRequest request = V2__DECRYPT_REQUEST__INIT;
     request.ciphertext = sealed->ciphertext;
-    request.uid = kms_wire_data(kms_bytes_of(uid));
+    request.uid = kms_pack_data(kms_bytes_of(uid));
     request.key_id = sealed->key_id;
     request.n_annotations = sealed->n_annotations;
     request.annotations = sealed->annotations;
@@ -335,7 +335,7 @@ enum kms_code kms_client_decrypt(struct kms_client *client, const V2__EncryptRes
     if (rc != KMS_OK)
         return rc;
     const V2__DecryptResponse *response = (const V2__DecryptResponse *)message;
-    rc = kms_secret_copy(ret_seed, kms_wire_bytes(response->plaintext), err);
+    rc = kms_secret_copy(ret_seed, kms_pack_bytes(response->plaintext), err);
     free_typed(message);
     return rc;
 }

@@ -27,12 +27,12 @@ static void describe_kek(const struct kms_ring_entry *entry, Hsmkms__Node__V1__K
     ret->state = text_field(kms_kek_state_name(entry->state));
     ret->reason = text_field(entry->reason);
     if (entry->kek.fingerprinted)
-        ret->fingerprint = kms_wire_data((struct kms_bytes){
+        ret->fingerprint = kms_pack_data((struct kms_bytes){
             .data = entry->kek.fingerprint, .len = sizeof entry->kek.fingerprint });
     ret->seen_since = entry->seen_since_utc_s;
     ret->attributes = entry->kek.attributes;
     ret->known = entry->kek.known;
-    ret->cka_id = kms_wire_data(
+    ret->cka_id = kms_pack_data(
         (struct kms_bytes){ .data = entry->kek.cka_id, .len = entry->kek.cka_id_len });
     ret->value_len = (uint32_t)entry->kek.value_len;
 }
@@ -122,5 +122,5 @@ enum kms_code kms_describe_pack(const struct kms_description *description,
     response.n_tokens = 1;
     response.tokens = tokens;
     response.health = &health;
-    return kms_wire_pack(&response.base, ret_reply, err);
+    return kms_pack(&response.base, ret_reply, err);
 }

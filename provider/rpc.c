@@ -65,12 +65,12 @@ static enum kms_code check_empty(const struct kms_rpc_call *call,
                                  const ProtobufCMessageDescriptor *descriptor,
                                  struct kms_error *err)
 {
-    KMS_CLEANUP(kms_wire_arena_done) struct kms_wire_arena arena = { 0 };
-    enum kms_code rc = kms_wire_arena_init(&arena, call->request.len, err);
+    KMS_CLEANUP(kms_arena_done) struct kms_arena arena = { 0 };
+    enum kms_code rc = kms_arena_init(&arena, call->request.len, err);
     if (rc != KMS_OK)
         return rc;
     ProtobufCMessage *message = NULL;
-    return kms_wire_unpack(&arena, descriptor, call->request, &message, err);
+    return kms_unpack(&arena, descriptor, call->request, &message, err);
 }
 
 static enum kms_code answer_status(const struct kms_rpc_call *call, struct kms_status *status,
@@ -83,10 +83,10 @@ static enum kms_code answer_status(const struct kms_rpc_call *call, struct kms_s
     if (rc != KMS_OK)
         return rc;
     V2__StatusResponse response = V2__STATUS_RESPONSE__INIT;
-    response.version = kms_wire_data(kms_bytes_of("v2"));
-    response.healthz = kms_wire_data(kms_bytes_of("ok"));
-    response.key_id = kms_wire_data(kms_bytes_of(status->key_id));
-    return kms_wire_pack(&response.base, ret_reply, err);
+    response.version = kms_pack_data(kms_bytes_of("v2"));
+    response.healthz = kms_pack_data(kms_bytes_of("ok"));
+    response.key_id = kms_pack_data(kms_bytes_of(status->key_id));
+    return kms_pack(&response.base, ret_reply, err);
 }
 
 static enum kms_code handle_status(const struct kms_rpc_call *call, struct kms_secret *ret_reply,
@@ -110,10 +110,10 @@ static enum kms_code answer_encrypt(const struct kms_rpc_call *call,
     if (rc != KMS_OK)
         return rc;
     V2__EncryptResponse response = V2__ENCRYPT_RESPONSE__INIT;
-    response.ciphertext = kms_wire_data(
+    response.ciphertext = kms_pack_data(
         (struct kms_bytes){ .data = reply->ciphertext.data, .len = reply->ciphertext.len });
-    response.key_id = kms_wire_data(kms_bytes_of(reply->key_id));
-    return kms_wire_pack(&response.base, ret_reply, err);
+    response.key_id = kms_pack_data(kms_bytes_of(reply->key_id));
+    return kms_pack(&response.base, ret_reply, err);
 }
 
 static enum kms_code handle_encrypt(const struct kms_rpc_call *call, struct kms_secret *ret_reply,
@@ -142,8 +142,8 @@ static enum kms_code answer_decrypt(const struct kms_rpc_call *call,
     if (rc != KMS_OK)
         return rc;
     V2__DecryptResponse response = V2__DECRYPT_RESPONSE__INIT;
-    response.plaintext = kms_wire_data(kms_secret_bytes(&plaintext));
-    return kms_wire_pack(&response.base, ret_reply, err);
+    response.plaintext = kms_pack_data(kms_secret_bytes(&plaintext));
+    return kms_pack(&response.base, ret_reply, err);
 }
 
 static enum kms_code handle_decrypt(const struct kms_rpc_call *call, struct kms_secret *ret_reply,
@@ -164,16 +164,16 @@ static enum kms_code handle_decrypt(const struct kms_rpc_call *call, struct kms_
 static enum kms_code answer_health(const struct kms_rpc_call *call, struct kms_secret *ret_reply,
                                    struct kms_error *err)
 {
-    KMS_CLEANUP(kms_wire_arena_done) struct kms_wire_arena arena = { 0 };
-    enum kms_code rc = kms_wire_arena_init(&arena, call->request.len, err);
+    KMS_CLEANUP(kms_arena_done) struct kms_arena arena = { 0 };
+    enum kms_code rc = kms_arena_init(&arena, call->request.len, err);
     if (rc != KMS_OK)
         return rc;
     ProtobufCMessage *message = NULL;
-    rc = kms_wire_unpack(&arena, &grpc__health__v1__health_check_request__descriptor, call->request,
-                         &message, err);
+    rc = kms_unpack(&arena, &grpc__health__v1__health_check_request__descriptor, call->request,
+                    &message, err);
     if (rc != KMS_OK)
         return rc;
-    struct kms_bytes asked = kms_wire_bytes(
+    struct kms_bytes asked = kms_pack_bytes(
         ((const Grpc__Health__V1__HealthCheckRequest *)message)->service);
     if (asked.len > 0 && !kms_bytes_equal(asked, kms_bytes_of(kms_service_name)))
         return kms_fail(err, KMS_E_KEY_UNKNOWN, "no such service; ask for \"\" or \"%s\"",
@@ -185,7 +185,7 @@ static enum kms_code answer_health(const struct kms_rpc_call *call, struct kms_s
     response.status = serving
                           ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
                           : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
-    return kms_wire_pack(&response.base, ret_reply, err);
+    return kms_pack(&response.base, ret_reply, err);
 }
 
 static enum kms_code handle_health(const struct kms_rpc_call *call, struct kms_secret *ret_reply,

@@ -1,163 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire.h"
 
-#include <stdalign.h>
-
 #include "proto/kmsv2.pb-c.h"
-
-enum {
-    ARENA_BASE = 4096,  /* bytes: any request of kube-apiserver fits in this alone */
-    ARENA_PER_BYTE = 4, /* of the message */
-};
-
-static void *arena_alloc(void *data, size_t size)
-{
-    struct kms_wire_arena *arena = data;
-    const size_t align = alignof(max_align_t);
-    size_t rounded = 0;
-    if (__builtin_add_overflow(size, align - 1, &rounded))
-        return NULL;
-    rounded -= rounded % align;
-    if (rounded > arena->block.cap - arena->used)
-        return NULL;
-    void *p = arena->block.data + arena->used;
-    arena->used += rounded;
-    return p;
-}
-
-/* The block is wiped and freed as a whole. */
-static void arena_free(void *data, void *p)
-{
-    (void)data;
-    (void)p;
-}
-
-enum kms_code kms_wire_arena_init(struct kms_wire_arena *arena, size_t message_len,
-                                  struct kms_error *err)
-{
-    size_t cap = 0;
-    if (__builtin_mul_overflow(message_len, (size_t)ARENA_PER_BYTE, &cap) ||
-        __builtin_add_overflow(cap, (size_t)ARENA_BASE, &cap))
-        return kms_fail(err, KMS_E_INVALID, "message of %zu bytes", message_len);
-    *arena = (struct kms_wire_arena){ 0 };
-    arena->allocator = (ProtobufCAllocator){ .alloc = arena_alloc,
-                                             .free = arena_free,
-                                             .allocator_data = arena };
-    return kms_secret_init(&arena->block, cap, err);
-}
-
-void kms_wire_arena_done(struct kms_wire_arena *arena)
-{
-    kms_secret_done(&arena->block);
-    *arena = (struct kms_wire_arena){ 0 };
-}
-
-/* protobuf-c's free tells no size: it stands in front, in as much as keeps malloc's alignment. */
-struct sized {
-    alignas(max_align_t) size_t cap;
-    uint8_t data[];
-};
-
-static void *sized_alloc(void *data, size_t size)
-{
-    (void)data;
-    size_t cap = 0;
-    if (__builtin_add_overflow(size, sizeof(struct sized), &cap))
-        return NULL;
-    struct sized *sized = kms_secret_alloc(cap);
-    if (sized == NULL)
-        return NULL;
-    sized->cap = cap;
-    return sized->data;
-}
-
-static void sized_free(void *data, void *p)
-{
-    (void)data;
-    if (p == NULL)
-        return;
-    struct sized *sized = (struct sized *)((uint8_t *)p - offsetof(struct sized, data));
-    kms_secret_free(sized, sized->cap);
-}
-
-ProtobufCAllocator kms_wire_wiping_allocator(void)
-{
-    return (ProtobufCAllocator){ .alloc = sized_alloc, .free = sized_free };
-}
-
-enum kms_code kms_wire_unpack(struct kms_wire_arena *arena,
-                              const ProtobufCMessageDescriptor *descriptor, struct kms_bytes bytes,
-                              ProtobufCMessage **ret_message, struct kms_error *err)
-{
-    /* protobuf-c takes no NULL, an empty message has no bytes. */
-    const uint8_t *data = bytes.len > 0 ? bytes.data : (const uint8_t *)"";
-    ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &arena->allocator, bytes.len,
-                                                          data);
-    if (message == NULL)
-        return kms_fail(err, KMS_E_INVALID, "malformed %s", descriptor->short_name);
-    *ret_message = message;
-    return KMS_OK;
-}
-
-enum kms_code kms_wire_pack(const ProtobufCMessage *message, struct kms_secret *ret_bytes,
-                            struct kms_error *err)
-{
-    KMS_CLEANUP(kms_secret_done) struct kms_secret packed = { 0 };
-    enum kms_code rc = kms_secret_init(&packed, protobuf_c_message_get_packed_size(message), err);
-    if (rc != KMS_OK)
-        return rc;
-    protobuf_c_message_pack(message, packed.data);
-    *ret_bytes = kms_secret_take(&packed);
-    return KMS_OK;
-}
-
-struct kms_bytes kms_wire_bytes(ProtobufCBinaryData data)
-{
-    return (struct kms_bytes){ .data = data.data, .len = data.len };
-}
-
-ProtobufCBinaryData kms_wire_data(struct kms_bytes bytes)
-{
-    /* protobuf-c's struct has no const; packing only reads. */
-    union {
-        const uint8_t *in;
-        uint8_t *out;
-    } same = { .in = bytes.data };
-    return (ProtobufCBinaryData){ .len = bytes.len, .data = same.out };
-}
 
 enum kms_code kms_wire_parse_encrypt(struct kms_bytes bytes, struct kms_wire_encrypt *ret,
                                      struct kms_error *err)
 {
-    enum kms_code rc = kms_wire_arena_init(&ret->arena, bytes.len, err);
+    enum kms_code rc = kms_arena_init(&ret->arena, bytes.len, err);
     if (rc != KMS_OK)
         return rc;
     ProtobufCMessage *message = NULL;
-    rc = kms_wire_unpack(&ret->arena, &v2__encrypt_request__descriptor, bytes, &message, err);
+    rc = kms_unpack(&ret->arena, &v2__encrypt_request__descriptor, bytes, &message, err);
     if (rc != KMS_OK) {
-        kms_wire_arena_done(&ret->arena);
+        kms_arena_done(&ret->arena);
         return rc;
     }
     const V2__EncryptRequest *unpacked = (const V2__EncryptRequest *)message;
-    ret->request = (struct kms_encrypt_request){ .plaintext = kms_wire_bytes(unpacked->plaintext),
-                                                 .uid = kms_wire_bytes(unpacked->uid) };
+    ret->request = (struct kms_encrypt_request){ .plaintext = kms_pack_bytes(unpacked->plaintext),
+                                                 .uid = kms_pack_bytes(unpacked->uid) };
     return KMS_OK;
 }
 
 /* Entries go to the service as they came: it refuses duplicates. */
-static enum kms_code copy_annotations(struct kms_wire_arena *arena,
-                                      const V2__DecryptRequest *unpacked,
+static enum kms_code copy_annotations(struct kms_arena *arena, const V2__DecryptRequest *unpacked,
                                       struct kms_decrypt_request *request, struct kms_error *err)
 {
     size_t count = unpacked->n_annotations;
     if (count == 0)
         return KMS_OK;
-    struct kms_annotation *copies = arena_alloc(arena, count * sizeof *copies);
+    struct kms_annotation *copies = kms_arena_alloc(arena, count * sizeof *copies);
     if (copies == NULL)
         return kms_fail(err, KMS_E_INVALID, "%zu annotations are too many", count);
     for (size_t i = 0; i < count; i++)
-        copies[i] = (struct kms_annotation){ .key = kms_wire_bytes(unpacked->annotations[i]->key),
-                                             .value = kms_wire_bytes(
+        copies[i] = (struct kms_annotation){ .key = kms_pack_bytes(unpacked->annotations[i]->key),
+                                             .value = kms_pack_bytes(
                                                  unpacked->annotations[i]->value) };
     request->annotations = copies;
     request->annotation_count = count;
@@ -168,15 +44,15 @@ static enum kms_code parse_decrypt(struct kms_bytes bytes, struct kms_wire_decry
                                    struct kms_error *err)
 {
     ProtobufCMessage *message = NULL;
-    enum kms_code rc = kms_wire_unpack(&ret->arena, &v2__decrypt_request__descriptor, bytes,
-                                       &message, err);
+    enum kms_code rc = kms_unpack(&ret->arena, &v2__decrypt_request__descriptor, bytes, &message,
+                                  err);
     if (rc != KMS_OK)
         return rc;
     const V2__DecryptRequest *unpacked = (const V2__DecryptRequest *)message;
     ret->request = (struct kms_decrypt_request){
-        .ciphertext = kms_wire_bytes(unpacked->ciphertext),
-        .uid = kms_wire_bytes(unpacked->uid),
-        .key_id = kms_wire_bytes(unpacked->key_id),
+        .ciphertext = kms_pack_bytes(unpacked->ciphertext),
+        .uid = kms_pack_bytes(unpacked->uid),
+        .key_id = kms_pack_bytes(unpacked->key_id),
     };
     return copy_annotations(&ret->arena, unpacked, &ret->request, err);
 }
@@ -184,23 +60,23 @@ static enum kms_code parse_decrypt(struct kms_bytes bytes, struct kms_wire_decry
 enum kms_code kms_wire_parse_decrypt(struct kms_bytes bytes, struct kms_wire_decrypt *ret,
                                      struct kms_error *err)
 {
-    enum kms_code rc = kms_wire_arena_init(&ret->arena, bytes.len, err);
+    enum kms_code rc = kms_arena_init(&ret->arena, bytes.len, err);
     if (rc != KMS_OK)
         return rc;
     rc = parse_decrypt(bytes, ret, err);
     if (rc != KMS_OK)
-        kms_wire_arena_done(&ret->arena);
+        kms_arena_done(&ret->arena);
     return rc;
 }
 
 void kms_wire_encrypt_done(struct kms_wire_encrypt *parsed)
 {
-    kms_wire_arena_done(&parsed->arena);
+    kms_arena_done(&parsed->arena);
     parsed->request = (struct kms_encrypt_request){ 0 };
 }
 
 void kms_wire_decrypt_done(struct kms_wire_decrypt *parsed)
 {
-    kms_wire_arena_done(&parsed->arena);
+    kms_arena_done(&parsed->arena);
     parsed->request = (struct kms_decrypt_request){ 0 };
 }

@@ -129,8 +129,8 @@ static enum kms_code prove(struct kms_watched *watched, const struct kms_watch_g
     if (rc != KMS_OK)
         return rc;
     V2__EncryptResponse sealed = V2__ENCRYPT_RESPONSE__INIT;
-    sealed.ciphertext = kms_wire_data((struct kms_bytes){ wrapped.data, wrapped.len });
-    sealed.key_id = kms_wire_data(kms_bytes_of(goal->key_id));
+    sealed.ciphertext = kms_pack_data((struct kms_bytes){ wrapped.data, wrapped.len });
+    sealed.key_id = kms_pack_data(kms_bytes_of(goal->key_id));
     rc = kms_client_decrypt(watched->client, &sealed, "hsm-kms-rotate", deadline_ms, &opened, err);
     if (rc == KMS_OK && !kms_secret_equal(&seed, &opened))
         return kms_fail(err, KMS_E_CORRUPT, "Decrypt gave other bytes than were wrapped");

@@ -17,7 +17,7 @@ static const struct kms_server_options default_server;
 static enum kms_code answer(const ProtobufCMessage *message, struct kms_secret *ret_reply,
                             struct kms_error *err)
 {
-    return kms_wire_pack(message, ret_reply, err);
+    return kms_pack(message, ret_reply, err);
 }
 
 static enum kms_code say_status(const struct kms_rpc_call *call, struct kms_secret *ret_reply,
@@ -25,8 +25,8 @@ static enum kms_code say_status(const struct kms_rpc_call *call, struct kms_secr
 {
     (void)call;
     V2__StatusResponse response = V2__STATUS_RESPONSE__INIT;
-    response.version = kms_wire_data(kms_bytes_of("v2"));
-    response.key_id = kms_wire_data(kms_bytes_of("k1"));
+    response.version = kms_pack_data(kms_bytes_of("v2"));
+    response.key_id = kms_pack_data(kms_bytes_of("k1"));
     return answer(&response.base, ret_reply, err);
 }
 
@@ -39,8 +39,8 @@ static enum kms_code say_encrypt(const struct kms_rpc_call *call, struct kms_sec
     if (rc != KMS_OK)
         return rc;
     V2__EncryptResponse response = V2__ENCRYPT_RESPONSE__INIT;
-    response.ciphertext = kms_wire_data(parsed.request.plaintext);
-    response.key_id = kms_wire_data(parsed.request.uid);
+    response.ciphertext = kms_pack_data(parsed.request.plaintext);
+    response.key_id = kms_pack_data(parsed.request.uid);
     return answer(&response.base, ret_reply, err);
 }
 
@@ -54,7 +54,7 @@ static enum kms_code say_decrypt(const struct kms_rpc_call *call, struct kms_sec
     if (!kms_bytes_equal(parsed.request.key_id, kms_bytes_of("u1")))
         return kms_fail(err, KMS_E_INVALID, "key_id was not handed back");
     V2__DecryptResponse response = V2__DECRYPT_RESPONSE__INIT;
-    response.plaintext = kms_wire_data(parsed.request.ciphertext);
+    response.plaintext = kms_pack_data(parsed.request.ciphertext);
     return answer(&response.base, ret_reply, err);
 }
 
@@ -109,8 +109,8 @@ static void status_comes_back_as_a_message(void **state)
     V2__StatusResponse *response = NULL;
     struct kms_error err = { 0 };
     assert_ok(kms_client_status(pair->client, soon(), &response, &err), &err);
-    assert_true(kms_bytes_equal(kms_wire_bytes(response->version), kms_bytes_of("v2")));
-    assert_true(kms_bytes_equal(kms_wire_bytes(response->key_id), kms_bytes_of("k1")));
+    assert_true(kms_bytes_equal(kms_pack_bytes(response->version), kms_bytes_of("v2")));
+    assert_true(kms_bytes_equal(kms_pack_bytes(response->key_id), kms_bytes_of("k1")));
     kms_client_free_status(response);
 }
 

@@ -136,7 +136,7 @@ static enum kms_code call_message(const struct node *node, const char *path,
                                   struct kms_error *err)
 {
     KMS_CLEANUP(kms_secret_done) struct kms_secret packed = { 0 };
-    assert_ok(kms_wire_pack(message, &packed, err), err);
+    assert_ok(kms_pack(message, &packed, err), err);
     return call(node, path, kms_secret_bytes(&packed), ret_reply, err);
 }
 
@@ -161,9 +161,9 @@ static void status_answers_v2_ok_and_the_key_id(void **state)
     assert_ok(call(node, status_path, (struct kms_bytes){ 0 }, &reply, &err), &err);
     V2__StatusResponse *status = v2__status_response__unpack(NULL, reply.len, reply.data);
     assert_non_null(status);
-    assert_true(kms_bytes_equal(kms_wire_bytes(status->version), kms_bytes_of("v2")));
-    assert_true(kms_bytes_equal(kms_wire_bytes(status->healthz), kms_bytes_of("ok")));
-    assert_true(kms_bytes_equal(kms_wire_bytes(status->key_id), kms_bytes_of(node->key_id)));
+    assert_true(kms_bytes_equal(kms_pack_bytes(status->version), kms_bytes_of("v2")));
+    assert_true(kms_bytes_equal(kms_pack_bytes(status->healthz), kms_bytes_of("ok")));
+    assert_true(kms_bytes_equal(kms_pack_bytes(status->key_id), kms_bytes_of(node->key_id)));
     v2__status_response__free_unpacked(status, NULL);
     kms_secret_done(&reply);
 }
@@ -192,8 +192,8 @@ static void status_fails_as_a_whole_when_the_token_is_away(void **state)
 static V2__EncryptResponse *encrypt(const struct node *node, struct kms_bytes uid)
 {
     V2__EncryptRequest request = V2__ENCRYPT_REQUEST__INIT;
-    request.plaintext = kms_wire_data(seed());
-    request.uid = kms_wire_data(uid);
+    request.plaintext = kms_pack_data(seed());
+    request.uid = kms_pack_data(uid);
     KMS_CLEANUP(kms_secret_done) struct kms_secret reply = { 0 };
     struct kms_error err = { 0 };
     assert_ok(call_message(node, encrypt_path, &request.base, &reply, &err), &err);
@@ -207,7 +207,7 @@ static void encrypt_answers_the_wrapped_seed_and_the_key_id(void **state)
     const struct node *node = *state;
     V2__EncryptResponse *response = encrypt(node, kms_bytes_of("u1"));
     assert_int_equal(response->ciphertext.len, 40);
-    assert_true(kms_bytes_equal(kms_wire_bytes(response->key_id), kms_bytes_of(node->key_id)));
+    assert_true(kms_bytes_equal(kms_pack_bytes(response->key_id), kms_bytes_of(node->key_id)));
     assert_int_equal(response->n_annotations, 0);
     v2__encrypt_response__free_unpacked(response, NULL);
 }
@@ -219,13 +219,13 @@ static void decrypt_gives_the_seed_back(void **state)
     V2__DecryptRequest request = V2__DECRYPT_REQUEST__INIT;
     request.ciphertext = sealed->ciphertext;
     request.key_id = sealed->key_id;
-    request.uid = kms_wire_data(kms_bytes_of("u2"));
+    request.uid = kms_pack_data(kms_bytes_of("u2"));
     struct kms_secret reply = { 0 };
     struct kms_error err = { 0 };
     assert_ok(call_message(node, decrypt_path, &request.base, &reply, &err), &err);
     V2__DecryptResponse *response = v2__decrypt_response__unpack(NULL, reply.len, reply.data);
     assert_non_null(response);
-    assert_true(kms_bytes_equal(kms_wire_bytes(response->plaintext), seed()));
+    assert_true(kms_bytes_equal(kms_pack_bytes(response->plaintext), seed()));
     v2__decrypt_response__free_unpacked(response, NULL);
     v2__encrypt_response__free_unpacked(sealed, NULL);
     kms_secret_done(&reply);
@@ -237,8 +237,8 @@ static void decrypt_hands_on_the_services_code(void **state)
     V2__DecryptRequest request = V2__DECRYPT_REQUEST__INIT;
     uint8_t ciphertext[40] = { 0 };
     request.ciphertext = (ProtobufCBinaryData){ .len = sizeof ciphertext, .data = ciphertext };
-    request.key_id = kms_wire_data(kms_bytes_of(node->key_id));
-    request.uid = kms_wire_data(kms_bytes_of("u1"));
+    request.key_id = kms_pack_data(kms_bytes_of(node->key_id));
+    request.uid = kms_pack_data(kms_bytes_of("u1"));
     fake_keystore_fail(node->fake, FAKE_UNWRAP, KMS_E_CORRUPT, 1);
     struct kms_secret reply = { 0 };
     struct kms_error err = { 0 };
@@ -251,12 +251,12 @@ static void decrypt_refuses_annotations(void **state)
     const struct node *node = *state;
     V2__EncryptResponse *sealed = encrypt(node, kms_bytes_of("u1"));
     V2__Annotation annotation = V2__ANNOTATION__INIT;
-    annotation.key = kms_wire_data(kms_bytes_of("mechanism.example.com"));
+    annotation.key = kms_pack_data(kms_bytes_of("mechanism.example.com"));
     V2__Annotation *annotations[] = { &annotation };
     V2__DecryptRequest request = V2__DECRYPT_REQUEST__INIT;
     request.ciphertext = sealed->ciphertext;
     request.key_id = sealed->key_id;
-    request.uid = kms_wire_data(kms_bytes_of("u2"));
+    request.uid = kms_pack_data(kms_bytes_of("u2"));
     request.n_annotations = 1;
     request.annotations = annotations;
     struct kms_secret reply = { 0 };
@@ -291,7 +291,7 @@ static enum kms_code check_health(const struct node *node, const char *service, 
                                   struct kms_error *err)
 {
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-    request.service = kms_wire_data(kms_bytes_of(service));
+    request.service = kms_pack_data(kms_bytes_of(service));
     KMS_CLEANUP(kms_secret_done) struct kms_secret reply = { 0 };
     enum kms_code rc = call_message(node, check_path, &request.base, &reply, err);
     if (rc != KMS_OK)
@@ -507,7 +507,7 @@ static void the_largest_annotation_of_the_contract_is_taken(void **state)
     request.annotations = annotations;
     struct kms_secret packed = { 0 };
     struct kms_error err = { 0 };
-    assert_ok(kms_wire_pack(&request.base, &packed, &err), &err);
+    assert_ok(kms_pack(&request.base, &packed, &err), &err);
     struct kms_wire_decrypt parsed;
     assert_ok(kms_wire_parse_decrypt(kms_secret_bytes(&packed), &parsed, &err), &err);
     assert_int_equal(parsed.request.annotations[0].value.len, LEN);
@@ -520,17 +520,17 @@ static void a_cut_request_never_does_harm(void **state)
 {
     (void)state;
     V2__Annotation annotation = V2__ANNOTATION__INIT;
-    annotation.key = kms_wire_data(kms_bytes_of("key"));
+    annotation.key = kms_pack_data(kms_bytes_of("key"));
     V2__Annotation *annotations[] = { &annotation };
     V2__DecryptRequest request = V2__DECRYPT_REQUEST__INIT;
-    request.ciphertext = kms_wire_data(seed());
-    request.uid = kms_wire_data(kms_bytes_of("uid"));
-    request.key_id = kms_wire_data(kms_bytes_of("key_id"));
+    request.ciphertext = kms_pack_data(seed());
+    request.uid = kms_pack_data(kms_bytes_of("uid"));
+    request.key_id = kms_pack_data(kms_bytes_of("key_id"));
     request.n_annotations = 1;
     request.annotations = annotations;
     struct kms_secret packed = { 0 };
     struct kms_error err = { 0 };
-    assert_ok(kms_wire_pack(&request.base, &packed, &err), &err);
+    assert_ok(kms_pack(&request.base, &packed, &err), &err);
     unsigned refused = 0;
     for (size_t len = 0; len <= packed.len; len++) {
         struct kms_wire_decrypt parsed;
