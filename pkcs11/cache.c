@@ -74,12 +74,13 @@ void pkcs11_cache_remember(struct pkcs11_cache *cache, uint64_t epoch,
     (void)pthread_mutex_unlock(&cache->mutex);
 }
 
-static enum kms_code copy_list(const struct pkcs11_kek_list *from, const char *label_prefix,
-                               struct pkcs11_kek_list *ret_to, struct kms_error *err)
+static enum kms_code copy_list(const struct pkcs11_kek_list *from,
+                               const struct kms_kek_filter *filter, struct pkcs11_kek_list *ret_to,
+                               struct kms_error *err)
 {
     KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list copy = { 0 };
     for (size_t i = 0; i < from->count; i++) {
-        if (!pkcs11_kek_has_prefix(&from->keks[i], label_prefix))
+        if (!kms_kek_filter_takes(filter, &from->keks[i].info))
             continue;
         enum kms_code rc = pkcs11_kek_list_add(&copy, &from->keks[i], err);
         if (rc != KMS_OK)
@@ -94,7 +95,8 @@ enum kms_code pkcs11_cache_replace(struct pkcs11_cache *cache, uint64_t epoch,
                                    const struct pkcs11_kek_list *list, struct kms_error *err)
 {
     struct pkcs11_kek_list copy = { 0 };
-    enum kms_code rc = copy_list(list, "", &copy, err);
+    const struct kms_kek_filter all = { .label_prefix = "" };
+    enum kms_code rc = copy_list(list, &all, &copy, err);
     if (rc != KMS_OK)
         return rc;
     (void)pthread_mutex_lock(&cache->mutex);
@@ -106,13 +108,13 @@ enum kms_code pkcs11_cache_replace(struct pkcs11_cache *cache, uint64_t epoch,
 }
 
 enum kms_code pkcs11_cache_copy(struct pkcs11_cache *cache, uint64_t epoch,
-                                const char *label_prefix, struct pkcs11_kek_list *ret_list,
-                                struct kms_error *err)
+                                const struct kms_kek_filter *filter,
+                                struct pkcs11_kek_list *ret_list, struct kms_error *err)
 {
     const struct pkcs11_kek_list none = { 0 };
     (void)pthread_mutex_lock(&cache->mutex);
-    enum kms_code rc = copy_list(cache->epoch == epoch ? &cache->list : &none, label_prefix,
-                                 ret_list, err);
+    enum kms_code rc = copy_list(cache->epoch == epoch ? &cache->list : &none, filter, ret_list,
+                                 err);
     (void)pthread_mutex_unlock(&cache->mutex);
     return rc;
 }

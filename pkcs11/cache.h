@@ -33,9 +33,9 @@ void pkcs11_cache_remember(struct pkcs11_cache *cache, uint64_t epoch,
 KMS_MUST_CHECK enum kms_code pkcs11_cache_replace(struct pkcs11_cache *cache, uint64_t epoch,
                                                   const struct pkcs11_kek_list *list,
                                                   struct kms_error *err);
-/* A copy of the KEKs of @epoch whose label starts with @label_prefix. */
+/* A copy of the KEKs of @epoch that @filter takes. */
 KMS_MUST_CHECK enum kms_code pkcs11_cache_copy(struct pkcs11_cache *cache, uint64_t epoch,
-                                               const char *label_prefix,
+                                               const struct kms_kek_filter *filter,
                                                struct pkcs11_kek_list *ret_list,
                                                struct kms_error *err);
 

@@ -88,8 +88,9 @@ static enum kms_code read_made(const struct pkcs11_place *place,
                                const struct pkcs11_new_kek *new_kek, CK_OBJECT_HANDLE handle,
                                struct pkcs11_kek *ret_kek, struct kms_error *err)
 {
+    const struct kms_kek_filter filter = { .label_prefix = new_kek->label };
     bool wanted = false;
-    enum kms_code rc = pkcs11_kek_read(place, handle, new_kek->label, ret_kek, &wanted, err);
+    enum kms_code rc = pkcs11_kek_read(place, handle, &filter, ret_kek, &wanted, err);
     if (rc == KMS_OK && !wanted)
         return kms_fail(err, KMS_E_PRECONDITION,
                         "KEK '%s' was made, but the token gives its label otherwise",
@@ -399,10 +400,11 @@ enum kms_code pkcs11_kek_inspect(const struct pkcs11_place *place, const struct 
 {
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     enum kms_code rc = find_one(place, kek, &handle, err);
+    const struct kms_kek_filter filter = { .label_prefix = kek->label };
     struct pkcs11_kek read;
     bool wanted = false;
     if (rc == KMS_OK)
-        rc = pkcs11_kek_read(place, handle, kek->label, &read, &wanted, err);
+        rc = pkcs11_kek_read(place, handle, &filter, &read, &wanted, err);
     if (rc == KMS_OK && !wanted)
         return kms_fail(err, KMS_E_PRECONDITION, "the token gives the label of KEK '%s' otherwise",
                         kek->label);

@@ -70,10 +70,10 @@ enum kms_code pkcs11_find_keys(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session, 
     return pkcs11_find(fn, session, &template, "KEKs", ret_handles, err);
 }
 
-/* False if it can't be a label of ours. */
+/* False if it can't be shown. */
 static bool take_label(const uint8_t *data, size_t len, char ret_label[static KMS_LABEL_MAX + 1])
 {
-    if (len == 0 || len > KMS_LABEL_MAX || !kms_text_is_clean((struct kms_bytes){ data, len }))
+    if (len > KMS_LABEL_MAX || !kms_text_is_clean((struct kms_bytes){ data, len }))
         return false;
     memcpy(ret_label, data, len);
     ret_label[len] = '\0';
@@ -127,7 +127,7 @@ static enum kms_code read_bits(const struct pkcs11_object *object, struct kms_ke
 }
 
 /* Cut at KMS_CKA_ID_MAX, as documented; so it is read with room for any sensible length. */
-static enum kms_code read_id(const struct pkcs11_object *object, struct kms_kek_info *info,
+enum kms_code pkcs11_read_id(const struct pkcs11_object *object, struct kms_kek_info *info,
                              struct kms_error *err)
 {
     uint8_t id[1024];
@@ -146,7 +146,7 @@ enum kms_code pkcs11_read_attributes(const struct pkcs11_object *object, struct 
 {
     enum kms_code rc = read_bits(object, info, err);
     if (rc == KMS_OK)
-        rc = read_id(object, info, err);
+        rc = pkcs11_read_id(object, info, err);
     if (rc != KMS_OK)
         return rc;
     CK_ULONG value_len = 0;

@@ -27,11 +27,15 @@ KMS_MUST_CHECK enum kms_code pkcs11_find_keys(CK_FUNCTION_LIST *fn, CK_SESSION_H
                                               struct pkcs11_handles *ret_handles,
                                               struct kms_error *err);
 
-/* The label if it can be one of ours (clean text of 1..KMS_LABEL_MAX bytes), else *ret_usable is
- * false. */
+/* The label if it can be shown and looked for (clean text of 0..KMS_LABEL_MAX bytes), else *ret_usable
+ * is false. */
 KMS_MUST_CHECK enum kms_code pkcs11_read_label(const struct pkcs11_object *object,
                                                char ret_label[static KMS_LABEL_MAX + 1],
                                                bool *ret_usable, struct kms_error *err);
+
+/* Fills CKA_ID alone. */
+KMS_MUST_CHECK enum kms_code pkcs11_read_id(const struct pkcs11_object *object,
+                                            struct kms_kek_info *info, struct kms_error *err);
 
 /* All attributes but the label, one by one; fills info but label, fingerprint and problem. */
 KMS_MUST_CHECK enum kms_code pkcs11_read_attributes(const struct pkcs11_object *object,

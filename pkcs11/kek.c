@@ -12,6 +12,7 @@
 void pkcs11_kek_list_done(struct pkcs11_kek_list *list)
 {
     free(list->keks);
+    free(list->others);
     *list = (struct pkcs11_kek_list){ 0 };
 }
 
@@ -24,11 +25,6 @@ enum kms_code pkcs11_kek_list_add(struct pkcs11_kek_list *list, const struct pkc
     list->keks = grown;
     list->keks[list->count++] = *kek;
     return KMS_OK;
-}
-
-bool pkcs11_kek_has_prefix(const struct pkcs11_kek *kek, const char *label_prefix)
-{
-    return strncmp(kek->info.label, label_prefix, strlen(label_prefix)) == 0;
 }
 
 /* --- one KEK --- */
@@ -76,17 +72,23 @@ static struct pkcs11_object object_at(const struct pkcs11_place *place, CK_OBJEC
 }
 
 enum kms_code pkcs11_kek_read(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
-                              const char *label_prefix, struct pkcs11_kek *ret_kek,
+                              const struct kms_kek_filter *filter, struct pkcs11_kek *ret_kek,
                               bool *ret_wanted, struct kms_error *err)
 {
     struct pkcs11_kek kek = { .handle = handle };
     struct pkcs11_object object = object_at(place, handle);
-    enum kms_code rc = pkcs11_read_label(&object, kek.info.label, ret_wanted, err);
-    if (rc != KMS_OK || !*ret_wanted)
+    bool usable = false;
+    *ret_kek = kek;
+    *ret_wanted = false;
+    enum kms_code rc = pkcs11_read_label(&object, kek.info.label, &usable, err);
+    if (rc == KMS_OK && usable && filter->name_count > 0)
+        rc = pkcs11_read_id(&object, &kek.info, err);
+    if (rc != KMS_OK || !usable)
         return rc;
-    *ret_wanted = pkcs11_kek_has_prefix(&kek, label_prefix);
-    if (!*ret_wanted)
+    *ret_kek = kek;
+    if (!kms_kek_filter_takes(filter, &kek.info))
         return KMS_OK;
+    *ret_wanted = true;
     rc = pkcs11_read_attributes(&object, &kek.info, err);
     if (rc == KMS_OK)
         rc = judge(place, &kek, err);
@@ -116,7 +118,7 @@ static bool still_holds(const struct kms_kek_info *before, const struct kms_kek_
 }
 
 static enum kms_code read_known_or_new(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
-                                       const char *label_prefix,
+                                       const struct kms_kek_filter *filter,
                                        const struct pkcs11_kek_list *known,
                                        struct pkcs11_kek *ret_kek, bool *ret_wanted,
                                        struct kms_error *err)
@@ -130,29 +132,48 @@ static enum kms_code read_known_or_new(const struct pkcs11_place *place, CK_OBJE
         if (rc != KMS_OK)
             return rc;
         if (same && still_holds(&before->info, &kek.info)) {
-            *ret_wanted = pkcs11_kek_has_prefix(&kek, label_prefix);
+            *ret_wanted = kms_kek_filter_takes(filter, &kek.info);
             *ret_kek = kek;
             return KMS_OK;
         }
     }
-    return pkcs11_kek_read(place, handle, label_prefix, ret_kek, ret_wanted, err);
+    return pkcs11_kek_read(place, handle, filter, ret_kek, ret_wanted, err);
+}
+
+/* What an operator may have meant who named a key that isn't there. */
+static enum kms_code add_other(const struct kms_kek_filter *filter, const struct kms_kek_info *kek,
+                               struct pkcs11_kek_list *list, struct kms_error *err)
+{
+    if (filter->name_count == 0 || list->other_count == KMS_OTHERS_MAX ||
+        (kek->label[0] == '\0' && kek->cka_id_len == 0))
+        return KMS_OK;
+    struct kms_kek_name *grown = reallocarray(list->others, list->other_count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return kms_fail(err, KMS_E_BUSY, "out of memory for a list of keys");
+    list->others = grown;
+    struct kms_kek_name *other = &grown[list->other_count++];
+    *other = (struct kms_kek_name){ .cka_id_len = kek->cka_id_len };
+    memcpy(other->label, kek->label, sizeof(other->label));
+    memcpy(other->cka_id, kek->cka_id, kek->cka_id_len);
+    return KMS_OK;
 }
 
 static enum kms_code add_one(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
-                             const char *label_prefix, const struct pkcs11_kek_list *known,
-                             struct pkcs11_kek_list *list, struct kms_error *err)
+                             const struct kms_kek_filter *filter,
+                             const struct pkcs11_kek_list *known, struct pkcs11_kek_list *list,
+                             struct kms_error *err)
 {
     enum kms_code rc = pkcs11_check_deadline(place->deadline_ms, err);
     if (rc != KMS_OK)
         return rc;
     struct pkcs11_kek kek;
     bool wanted = false;
-    rc = read_known_or_new(place, handle, label_prefix, known, &kek, &wanted, err);
+    rc = read_known_or_new(place, handle, filter, known, &kek, &wanted, err);
     if (rc != KMS_OK && pkcs11_error_class(err) == PKCS11_CLASS_HANDLE)
         return KMS_OK; /* destroyed by someone since it was found */
-    if (rc != KMS_OK || !wanted)
+    if (rc != KMS_OK)
         return rc;
-    return pkcs11_kek_list_add(list, &kek, err);
+    return wanted ? pkcs11_kek_list_add(list, &kek, err) : add_other(filter, &kek.info, list, err);
 }
 
 static int by_label_and_id(const void *left, const void *right)
@@ -169,7 +190,8 @@ static int by_label_and_id(const void *left, const void *right)
     return (a->cka_id_len > b->cka_id_len) - (a->cka_id_len < b->cka_id_len);
 }
 
-enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place, const char *label_prefix,
+enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place,
+                                   const struct kms_kek_filter *filter,
                                    const struct pkcs11_kek_list *known,
                                    struct pkcs11_kek_list *ret_list, struct kms_error *err)
 {
@@ -178,7 +200,7 @@ enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place, const char 
                                         err);
     KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list list = { 0 };
     for (size_t i = 0; i < found.count && rc == KMS_OK; i++)
-        rc = add_one(place, found.handles[i], label_prefix, known, &list, err);
+        rc = add_one(place, found.handles[i], filter, known, &list, err);
     if (rc != KMS_OK)
         return rc;
     if (list.count > 0)
@@ -199,8 +221,9 @@ static enum kms_code find_match(const struct pkcs11_place *place, const struct k
         struct kms_error one;
         enum kms_code one_rc = pkcs11_kek_verify(place, ref, found->handles[i], &other, &one);
         if (one_rc == KMS_OK) {
+            const struct kms_kek_filter filter = { .label_prefix = ref->label };
             bool wanted = false;
-            return pkcs11_kek_read(place, found->handles[i], ref->label, ret_kek, &wanted, err);
+            return pkcs11_kek_read(place, found->handles[i], &filter, ret_kek, &wanted, err);
         }
         if (!other) {
             rc = one_rc;

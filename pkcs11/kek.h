@@ -20,12 +20,13 @@ struct pkcs11_kek {
 struct pkcs11_kek_list {
     struct pkcs11_kek *keks; /* owned; sorted by label, then CKA_ID */
     size_t count;
+    struct kms_kek_name *others; /* owned; as in kms_inventory */
+    size_t other_count;
 };
 void pkcs11_kek_list_done(struct pkcs11_kek_list *list);
 KMS_MUST_CHECK enum kms_code pkcs11_kek_list_add(struct pkcs11_kek_list *list,
                                                  const struct pkcs11_kek *kek,
                                                  struct kms_error *err);
-bool pkcs11_kek_has_prefix(const struct pkcs11_kek *kek, const char *label_prefix);
 
 /* Where the functions below work: a session that the caller holds, until the caller's deadline. */
 struct pkcs11_place {
@@ -37,17 +38,19 @@ struct pkcs11_place {
 /* KMS_E_DEADLINE if @deadline_ms has passed. */
 KMS_MUST_CHECK enum kms_code pkcs11_check_deadline(int64_t deadline_ms, struct kms_error *err);
 
-/* Lists the KEKs whose label starts with @label_prefix: one find; one C_GetAttributeValue for each
- * KEK that @known holds already (same handle and label); attributes and fingerprint of the others. */
+/* Lists the KEKs that @filter takes: one find; one C_GetAttributeValue for each KEK that @known holds
+ * already (same handle and label); attributes and fingerprint of the others. */
 KMS_MUST_CHECK enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place,
-                                                  const char *label_prefix,
+                                                  const struct kms_kek_filter *filter,
                                                   const struct pkcs11_kek_list *known,
                                                   struct pkcs11_kek_list *ret_list,
                                                   struct kms_error *err);
 
-/* All of the KEK behind @handle; *ret_wanted is false if its label doesn't start with @label_prefix. */
+/* All of the KEK behind @handle; if @filter doesn't take it, *ret_wanted is false, and only its label
+ * and CKA_ID are filled. */
 KMS_MUST_CHECK enum kms_code pkcs11_kek_read(const struct pkcs11_place *place,
-                                             CK_OBJECT_HANDLE handle, const char *label_prefix,
+                                             CK_OBJECT_HANDLE handle,
+                                             const struct kms_kek_filter *filter,
                                              struct pkcs11_kek *ret_kek, bool *ret_wanted,
                                              struct kms_error *err);
 

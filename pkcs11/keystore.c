@@ -43,7 +43,7 @@ enum kms_code pkcs11_keystore_run(struct kms_keystore *base, struct pkcs11_call 
 /* --- inventory --- */
 
 struct inventory_args {
-    const char *label_prefix;
+    const struct kms_kek_filter *filter;
     bool doubted;                /* believe nothing that is known */
     struct pkcs11_kek_list list; /* result, owned */
     uint64_t epoch;              /* result */
@@ -129,10 +129,10 @@ static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_pla
                                                 call->link.token, err);
     KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list before = { 0 };
     if (rc == KMS_OK)
-        rc = pkcs11_cache_copy(call->cache, call->link.epoch, args->label_prefix, &before, err);
+        rc = pkcs11_cache_copy(call->cache, call->link.epoch, args->filter, &before, err);
     const struct pkcs11_kek_list nothing = { 0 };
     if (rc == KMS_OK)
-        rc = pkcs11_kek_list_read(place, args->label_prefix, args->doubted ? &nothing : &before,
+        rc = pkcs11_kek_list_read(place, args->filter, args->doubted ? &nothing : &before,
                                   &args->list, err);
     if (rc != KMS_OK)
         return rc;
@@ -175,8 +175,8 @@ static enum kms_code list_once(struct kms_keystore *base, struct inventory_args 
     return rc;
 }
 
-static enum kms_code hand_over(const struct pkcs11_kek_list *list,
-                               struct kms_inventory *ret_inventory, struct kms_error *err)
+static enum kms_code hand_over(struct pkcs11_kek_list *list, struct kms_inventory *ret_inventory,
+                               struct kms_error *err)
 {
     struct kms_kek_info *keks = NULL;
     if (list->count > 0) {
@@ -186,7 +186,9 @@ static enum kms_code hand_over(const struct pkcs11_kek_list *list,
     }
     for (size_t i = 0; i < list->count; i++)
         keks[i] = list->keks[i].info;
-    *ret_inventory = (struct kms_inventory){ keks, list->count };
+    *ret_inventory = (struct kms_inventory){ keks, list->count, list->others, list->other_count };
+    list->others = NULL;
+    list->other_count = 0;
     return KMS_OK;
 }
 
@@ -195,13 +197,13 @@ static void inventory_args_done(struct inventory_args *args)
     pkcs11_kek_list_done(&args->list);
 }
 
-static enum kms_code inventory(struct kms_keystore *base, const char *label_prefix,
+static enum kms_code inventory(struct kms_keystore *base, const struct kms_kek_filter *filter,
                                int64_t deadline_ms, struct kms_inventory *ret_inventory,
                                struct kms_error *err)
 {
     struct kms_error own;
     KMS_CLEANUP(inventory_args_done)
-    struct inventory_args args = { .label_prefix = label_prefix };
+    struct inventory_args args = { .filter = filter };
     bool again = false;
     enum kms_code rc = list_once(base, &args, deadline_ms, &again, &own);
     if (again)
@@ -335,11 +337,7 @@ static void close_keystore(struct kms_keystore *base)
     free(keystore);
 }
 
-static const struct kms_keystore_ops ops = {
-    .inventory = inventory,
-    .canary = canary,
-    .wrap = wrap,
-    .unwrap = unwrap,
+static const struct kms_manage_ops manage_ops = {
     .generate = pkcs11_manage_generate,
     .destroy = pkcs11_manage_destroy,
     .copy = pkcs11_manage_copy,
@@ -351,9 +349,17 @@ static const struct kms_keystore_ops ops = {
     .generate_for_escrow = pkcs11_escrow_generate,
     .export_to = pkcs11_escrow_export,
     .seal = pkcs11_escrow_seal,
+};
+
+static const struct kms_keystore_ops ops = {
+    .inventory = inventory,
+    .canary = canary,
+    .wrap = wrap,
+    .unwrap = unwrap,
     .describe = describe,
     .reload = reload,
     .close = close_keystore,
+    .manage = &manage_ops,
 };
 
 enum kms_code pkcs11_keystore_open_at(const struct pkcs11_keystore_options *options,

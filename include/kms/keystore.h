@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Seam 1: what policy (provider/) may ask of mechanism (pkcs11/).  A keystore holds KEKs, named by
  * label and fingerprint; it knows no generation, key_id, promotion or pin.  Implementations: one
- * token in this process (pkcs11/keystore.h), test/fake/keystore.c; later a child process (remote)
- * and several keystores as one (failover).
+ * token in this process (pkcs11/keystore.h), one in a child process (pkcs11/remote.h),
+ * test/fake/keystore.c; later several keystores as one (failover).
  *
  * All operations are thread-safe and block on the token until @deadline_ms (CLOCK_MONOTONIC) at
  * most as far as the module returns. */
@@ -60,9 +60,30 @@ struct kms_kek_info {
     char problem[160]; /* public text; empty if none */
 };
 
+/* Names keys whose labels are somebody else's choice. */
+struct kms_kek_name {
+    char label[KMS_LABEL_MAX + 1]; /* "": any */
+    uint8_t cka_id[KMS_CKA_ID_MAX];
+    size_t cka_id_len; /* bytes; 0: any */
+};
+bool kms_kek_has_name(const struct kms_kek_info *kek, const struct kms_kek_name *name);
+
+/* Which AES keys on the token an inventory lists: those whose label starts with @label_prefix, and
+ * those that have one of @names.  Borrowed. */
+struct kms_kek_filter {
+    const char *label_prefix;
+    const struct kms_kek_name *names;
+    size_t name_count;
+};
+bool kms_kek_filter_takes(const struct kms_kek_filter *filter, const struct kms_kek_info *kek);
+
+enum { KMS_OTHERS_MAX = 16 };
 struct kms_inventory {
     struct kms_kek_info *keks; /* owned; sorted by label, then CKA_ID */
     size_t count;
+    /* Some AES keys on the token that the filter doesn't take, for texts; none unless it has names. */
+    struct kms_kek_name *others; /* owned */
+    size_t other_count;
 };
 void kms_inventory_done(struct kms_inventory *inventory);
 
@@ -140,19 +161,8 @@ struct kms_keystore {
     const struct kms_keystore_ops *ops;
 };
 
-/* Every entry is mandatory.  Call through the functions below. */
-struct kms_keystore_ops {
-    enum kms_code (*inventory)(struct kms_keystore *ks, const char *label_prefix,
-                               int64_t deadline_ms, struct kms_inventory *ret_inventory,
-                               struct kms_error *err);
-    enum kms_code (*canary)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
-                            int64_t deadline_ms, struct kms_error *err);
-    enum kms_code (*wrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
-                          struct kms_bytes seed, int64_t deadline_ms,
-                          struct kms_wrapped *ret_wrapped, struct kms_error *err);
-    enum kms_code (*unwrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
-                            struct kms_bytes wrapped, int64_t deadline_ms,
-                            struct kms_secret *ret_seed, struct kms_error *err);
+/* What commands do with keys.  Every entry is mandatory. */
+struct kms_manage_ops {
     enum kms_code (*generate)(struct kms_keystore *ks, const char *label, int64_t deadline_ms,
                               struct kms_kek_info *ret_kek, struct kms_error *err);
     enum kms_code (*destroy)(struct kms_keystore *ks, const char *label, struct kms_bytes cka_id,
@@ -181,16 +191,38 @@ struct kms_keystore_ops {
                                struct kms_error *err);
     enum kms_code (*seal)(struct kms_keystore *ks, const struct kms_object *kek,
                           int64_t deadline_ms, struct kms_error *err);
+};
+
+/* What a plugin needs.  Every entry but @manage is mandatory.  Call through the functions below. */
+struct kms_keystore_ops {
+    enum kms_code (*inventory)(struct kms_keystore *ks, const struct kms_kek_filter *filter,
+                               int64_t deadline_ms, struct kms_inventory *ret_inventory,
+                               struct kms_error *err);
+    enum kms_code (*canary)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
+                            int64_t deadline_ms, struct kms_error *err);
+    enum kms_code (*wrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
+                          struct kms_bytes seed, int64_t deadline_ms,
+                          struct kms_wrapped *ret_wrapped, struct kms_error *err);
+    enum kms_code (*unwrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
+                            struct kms_bytes wrapped, int64_t deadline_ms,
+                            struct kms_secret *ret_seed, struct kms_error *err);
     void (*describe)(struct kms_keystore *ks, struct kms_token_info *ret_info);
     void (*reload)(struct kms_keystore *ks);
     void (*close)(struct kms_keystore *ks);
+    const struct kms_manage_ops *manage; /* NULL: this keystore only serves */
 };
 
-/* Lists the AES keys on the token whose label starts with @label_prefix, with attributes and
- * fingerprint (computed once per handle).  Connects first where there is no connection: this is the
+/* Lists the AES keys on the token that @filter takes, with attributes and fingerprint (computed once
+ * per handle; other keys are never used).  Connects first where there is no connection: this is the
  * one call that finds the token, logs in and recovers a lost module; callers pace it.  On success
  * the list is complete; release it with kms_inventory_done().
  * KMS_E_UNAVAILABLE, KMS_E_PRECONDITION (PIN, module or token unusable), KMS_E_BUSY, KMS_E_DEADLINE. */
+KMS_MUST_CHECK enum kms_code kms_keystore_list(struct kms_keystore *ks,
+                                               const struct kms_kek_filter *filter,
+                                               int64_t deadline_ms,
+                                               struct kms_inventory *ret_inventory,
+                                               struct kms_error *err);
+/* The same for the keys whose label starts with @label_prefix. */
 KMS_MUST_CHECK enum kms_code kms_keystore_inventory(struct kms_keystore *ks,
                                                     const char *label_prefix, int64_t deadline_ms,
                                                     struct kms_inventory *ret_inventory,
@@ -218,6 +250,8 @@ KMS_MUST_CHECK enum kms_code kms_keystore_unwrap(struct kms_keystore *ks,
                                                  struct kms_bytes wrapped, int64_t deadline_ms,
                                                  struct kms_secret *ret_seed,
                                                  struct kms_error *err);
+
+/* From here to kms_keystore_seal(): KMS_E_PRECONDITION if the keystore only serves. */
 
 /* Generates an AES-256 KEK on the token in one atomic call: CKA_TOKEN, PRIVATE, SENSITIVE, not
  * EXTRACTABLE, WRAP and UNWRAP only, a random 16-byte CKA_ID, and @label.  Needs a connection (call

@@ -142,7 +142,7 @@ static void remove_at(struct fake_keystore *fake, size_t at)
     memmove(&fake->fills[at], &fake->fills[at + 1], fake->count - at);
 }
 
-static enum kms_code inventory(struct kms_keystore *ks, const char *label_prefix,
+static enum kms_code inventory(struct kms_keystore *ks, const struct kms_kek_filter *filter,
                                int64_t deadline_ms, struct kms_inventory *ret_inventory,
                                struct kms_error *err)
 {
@@ -151,10 +151,13 @@ static enum kms_code inventory(struct kms_keystore *ks, const char *label_prefix
     enum kms_code rc = enter(fake, FAKE_INVENTORY, err);
     if (rc != KMS_OK)
         return leave(fake, rc);
-    struct kms_inventory list = { .keks = calloc(KEKS_MAX, sizeof *list.keks) };
+    struct kms_inventory list = { .keks = calloc(KEKS_MAX, sizeof *list.keks),
+                                  .others = calloc(KMS_OTHERS_MAX, sizeof *list.others) };
     for (size_t i = 0; i < fake->count; i++) {
-        if (strncmp(fake->keks[i].label, label_prefix, strlen(label_prefix)) == 0)
+        if (kms_kek_filter_takes(filter, &fake->keks[i]))
             list.keks[list.count++] = fake->keks[i];
+        else if (filter->name_count > 0 && list.other_count < KMS_OTHERS_MAX)
+            memcpy(list.others[list.other_count++].label, fake->keks[i].label, KMS_LABEL_MAX + 1);
     }
     *ret_inventory = list;
     return leave(fake, KMS_OK);
@@ -452,11 +455,7 @@ static void close_fake(struct kms_keystore *ks)
     free(fake);
 }
 
-static const struct kms_keystore_ops fake_ops = {
-    .inventory = inventory,
-    .canary = canary,
-    .wrap = wrap,
-    .unwrap = unwrap,
+static const struct kms_manage_ops manage_ops = {
     .generate = generate,
     .destroy = destroy,
     .copy = copy,
@@ -468,9 +467,17 @@ static const struct kms_keystore_ops fake_ops = {
     .generate_for_escrow = generate_for_escrow,
     .export_to = export_to,
     .seal = seal,
+};
+
+static const struct kms_keystore_ops fake_ops = {
+    .inventory = inventory,
+    .canary = canary,
+    .wrap = wrap,
+    .unwrap = unwrap,
     .describe = describe,
     .reload = reload,
     .close = close_fake,
+    .manage = &manage_ops,
 };
 
 struct fake_keystore *fake_keystore_new(void)

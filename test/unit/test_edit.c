@@ -13,11 +13,13 @@ static size_t add_source(struct rig_session *rig)
     return place;
 }
 
+static const struct kms_kek_filter prod = { .label_prefix = "prod." };
+
 static struct pkcs11_kek_list list(struct rig_session *rig)
 {
     const struct pkcs11_kek_list none = { 0 };
     struct pkcs11_kek_list found = { 0 };
-    assert_ok(pkcs11_kek_list_read(&rig->place, "prod.", &none, &found, &rig->err), &rig->err);
+    assert_ok(pkcs11_kek_list_read(&rig->place, &prod, &none, &found, &rig->err), &rig->err);
     return found;
 }
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pkcs11_rig.h"
 
+static const struct kms_kek_filter prod = { .label_prefix = "prod." };
+
 static struct pkcs11_kek_list list(struct rig_session *rig, const struct pkcs11_kek_list *known)
 {
     const struct pkcs11_kek_list none = { 0 };
     struct pkcs11_kek_list found = { 0 };
-    assert_ok(pkcs11_kek_list_read(&rig->place, "prod.", known != NULL ? known : &none, &found,
-                                   &rig->err),
-              &rig->err);
+    assert_ok(
+        pkcs11_kek_list_read(&rig->place, &prod, known != NULL ? known : &none, &found, &rig->err),
+        &rig->err);
     return found;
 }
 
@@ -154,6 +156,57 @@ static void a_key_destroyed_meanwhile_is_passed_over(void **state)
     assert_int_equal(keks.count, 1);
 }
 
+static struct pkcs11_kek_list list_named(struct rig_session *rig, const struct kms_kek_name *name)
+{
+    const struct pkcs11_kek_list none = { 0 };
+    const struct kms_kek_filter filter = { "prod.", name, 1 };
+    struct pkcs11_kek_list found = { 0 };
+    assert_ok(pkcs11_kek_list_read(&rig->place, &filter, &none, &found, &rig->err), &rig->err);
+    return found;
+}
+
+static void a_key_named_by_label_is_listed_beside_the_prefix(void **state)
+{
+    struct rig_session *rig = *state;
+    const struct kms_kek_name name = { .label = "etcd" };
+    (void)fake_module_add_kek(rig->module, "prod.v1", rig_key);
+    (void)fake_module_add_kek(rig->module, "etcd", rig_key);
+    (void)fake_module_add_kek(rig->module, "etcd 2", rig_key);
+    unsigned wraps = fake_module_calls(rig->module, "C_WrapKey");
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list keks = list_named(rig, &name);
+    assert_int_equal(keks.count, 2);
+    assert_string_equal(keks.keks[0].info.label, "etcd");
+    assert_true(keks.keks[0].info.fingerprinted);
+    assert_int_equal(keks.other_count, 1);
+    assert_string_equal(keks.others[0].label, "etcd 2");
+    assert_int_equal(fake_module_calls(rig->module, "C_WrapKey"), wraps + 2); /* not the other */
+}
+
+static void a_key_named_by_its_id_needs_no_label(void **state)
+{
+    struct rig_session *rig = *state;
+    const struct kms_kek_name name = { .cka_id = { 0xAB, 0xCD }, .cka_id_len = 2 };
+    size_t place = fake_module_add_kek(rig->module, "", rig_key);
+    fake_module_set_bytes(rig->module, place, CKA_ID, name.cka_id, name.cka_id_len);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list keks = list_named(rig, &name);
+    assert_int_equal(keks.count, 1);
+    assert_string_equal(keks.keks[0].info.label, "");
+    assert_true(keks.keks[0].info.fingerprinted);
+    const struct kms_kek_ref ref = { "", keks.keks[0].info.fingerprint };
+    struct pkcs11_kek found;
+    bool absent = false;
+    assert_ok(pkcs11_kek_find(&rig->place, &ref, &found, &absent, &rig->err), &rig->err);
+}
+
+static void without_names_other_keys_are_not_even_looked_at(void **state)
+{
+    struct rig_session *rig = *state;
+    (void)fake_module_add_kek(rig->module, "etcd", rig_key);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list keks = list(rig, NULL);
+    assert_int_equal(keks.count, 0);
+    assert_int_equal(keks.other_count, 0);
+}
+
 static void an_outage_fails_the_whole_list(void **state)
 {
     struct rig_session *rig = *state;
@@ -161,10 +214,10 @@ static void an_outage_fails_the_whole_list(void **state)
     struct pkcs11_kek_list keks = { 0 };
     (void)fake_module_add_kek(rig->module, "prod.v1", rig_key);
     fake_module_fail_next(rig->module, "C_WrapKey", CKR_DEVICE_REMOVED);
-    assert_int_equal(pkcs11_kek_list_read(&rig->place, "prod.", &none, &keks, &rig->err),
+    assert_int_equal(pkcs11_kek_list_read(&rig->place, &prod, &none, &keks, &rig->err),
                      KMS_E_UNAVAILABLE);
     fake_module_fail_next(rig->module, "C_FindObjects", CKR_DEVICE_REMOVED);
-    assert_int_equal(pkcs11_kek_list_read(&rig->place, "prod.", &none, &keks, &rig->err),
+    assert_int_equal(pkcs11_kek_list_read(&rig->place, &prod, &none, &keks, &rig->err),
                      KMS_E_UNAVAILABLE);
     assert_null(keks.keks);
 }
@@ -175,7 +228,7 @@ static void a_search_that_failed_is_ended(void **state)
     const struct pkcs11_kek_list none = { 0 };
     struct pkcs11_kek_list keks = { 0 };
     fake_module_fail_next(rig->module, "C_FindObjects", CKR_GENERAL_ERROR);
-    assert_int_equal(pkcs11_kek_list_read(&rig->place, "prod.", &none, &keks, &rig->err),
+    assert_int_equal(pkcs11_kek_list_read(&rig->place, &prod, &none, &keks, &rig->err),
                      KMS_E_UNAVAILABLE);
     keks = list(rig, NULL);
     pkcs11_kek_list_done(&keks);
@@ -291,6 +344,9 @@ int main(void)
         TEST(an_extractable_key_is_listed_as_it_is),
         TEST(a_key_that_wont_wrap_is_listed_with_its_problem),
         TEST(a_key_destroyed_meanwhile_is_passed_over),
+        TEST(a_key_named_by_label_is_listed_beside_the_prefix),
+        TEST(a_key_named_by_its_id_needs_no_label),
+        TEST(without_names_other_keys_are_not_even_looked_at),
         TEST(an_outage_fails_the_whole_list),
         TEST(a_search_that_failed_is_ended),
         TEST(a_known_key_costs_one_call),

@@ -462,7 +462,7 @@ static void a_key_alone_with_its_generation_has_no_rival(void **state)
     (void)state;
     struct kms_kek_info keks[] = { kek("prod.v1@20261201T120000Z", 1),
                                    kek("prod.v2@20261201T120000Z", 2) };
-    const struct kms_inventory inventory = { keks, 2 };
+    const struct kms_inventory inventory = { .keks = keks, .count = 2 };
     assert_null(kms_key_rival("prod", &inventory, &keks[1]));
 }
 
@@ -471,7 +471,7 @@ static void a_rival_has_the_same_generation_and_perhaps_another_activation(void 
     (void)state;
     struct kms_kek_info keks[] = { kek("prod.v2@20261201T120000Z", 9),
                                    kek("prod.v2@20261201T120001Z", 2) };
-    const struct kms_inventory inventory = { keks, 2 };
+    const struct kms_inventory inventory = { .keks = keks, .count = 2 };
     assert_ptr_equal(kms_key_rival("prod", &inventory, &keks[0]), &keks[1]);
     assert_ptr_equal(kms_key_rival("prod", &inventory, &keks[1]), &keks[0]);
 }
@@ -482,7 +482,7 @@ static void of_several_rivals_the_smallest_id_counts(void **state)
     struct kms_kek_info keks[] = { kek("prod.v2@20261201T120000Z", 9),
                                    kek("prod.v2@20261201T120000Z", 5),
                                    kek("prod.v2@20261201T120000Z", 4) };
-    const struct kms_inventory inventory = { keks, 3 };
+    const struct kms_inventory inventory = { .keks = keks, .count = 3 };
     assert_ptr_equal(kms_key_rival("prod", &inventory, &keks[0]), &keks[2]);
 }
 
@@ -492,9 +492,9 @@ static void two_keys_with_the_highest_generation_are_contended(void **state)
     struct kms_kek_info keks[] = { kek("prod.v1@20261201T120000Z", 1),
                                    kek("prod.v2@20261201T120000Z", 2),
                                    kek("prod.v2@20261201T120005Z", 3) };
-    assert_true(kms_key_is_contended("prod", &(struct kms_inventory){ keks, 3 }));
-    assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ keks, 2 }));
-    assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ keks, 0 }));
+    assert_true(kms_key_is_contended("prod", &(struct kms_inventory){ .keks = keks, .count = 3 }));
+    assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ .keks = keks, .count = 2 }));
+    assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ .keks = keks, .count = 0 }));
 }
 
 static void an_old_duplicate_is_no_contention(void **state)
@@ -503,14 +503,14 @@ static void an_old_duplicate_is_no_contention(void **state)
     struct kms_kek_info keks[] = { kek("prod.v1@20261201T120000Z", 1),
                                    kek("prod.v1@20261201T120000Z", 2),
                                    kek("prod.v2@20261201T120005Z", 3) };
-    assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ keks, 3 }));
+    assert_false(kms_key_is_contended("prod", &(struct kms_inventory){ .keks = keks, .count = 3 }));
 }
 
 static void a_key_without_its_value_or_origin_is_unfinished(void **state)
 {
     (void)state;
     struct kms_kek_info key = kek("prod.v1@20261201T120000Z", 1);
-    const struct kms_inventory inventory = { &key, 1 };
+    const struct kms_inventory inventory = { .keks = &key, .count = 1 };
     key.known = KMS_KEK_WRAP | KMS_KEK_LOCAL;
     key.attributes = KMS_KEK_WRAP | KMS_KEK_LOCAL;
     key.fingerprinted = true;
@@ -529,7 +529,8 @@ static void a_disabled_key_is_finished(void **state)
     struct kms_kek_info key = kek("prod.v1@20261201T120000Z", 1);
     key.known = KMS_KEK_WRAP | KMS_KEK_LOCAL;
     key.attributes = KMS_KEK_LOCAL;
-    assert_false(kms_key_is_unfinished("prod", &(struct kms_inventory){ &key, 1 }));
+    assert_false(
+        kms_key_is_unfinished("prod", &(struct kms_inventory){ .keks = &key, .count = 1 }));
 }
 
 static void the_larger_id_yields(void **state)
