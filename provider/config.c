@@ -115,9 +115,9 @@ static enum kms_code read_items(const struct reader *reader, const struct kms_sc
     for (size_t i = 0; i < count; i++) {
         yaml_node_t *item_node = yaml_document_get_node(reader->document,
                                                         node->data.sequence.items.start[i]);
-        char schema[KMS_SCHEMA_PATH_MAX], shown[KMS_SCHEMA_PATH_MAX];
+        char schema[KMS_SCHEMA_PATH_MAX], shown[KMS_SCHEMA_PATH_MAX + 32];
         (void)snprintf(schema, sizeof(schema), "%s[]", list->path);
-        (void)snprintf(shown, sizeof(shown), "%s[%zu]", list->path, i);
+        (void)snprintf(shown, sizeof(shown), "%s[%zu]", at->shown, i);
         struct place item = { schema, shown, items + i * list->item_size, line_of(item_node) };
         size_t filled = i + 1;
         memcpy((char *)at->base + list->count_offset, &filled, sizeof(filled));
@@ -417,24 +417,40 @@ void kms_config_done(struct kms_config *config)
     free(config->socket.allow_uids);
     free(config->state_dir);
     free(config->pins);
+    for (size_t i = 0; i < config->adopt_count; i++)
+        free(config->adopt[i].label);
+    free(config->adopt);
     *config = (struct kms_config){ 0 };
 }
 
-enum kms_code kms_config_trusted_pins(const struct kms_config *config, struct kms_pin **ret_pins,
-                                      struct kms_error *err)
+enum kms_code kms_config_vouched(const struct kms_config *config, struct kms_vouched *ret_vouched,
+                                 struct kms_error *err)
 {
-    if (config->pin_count == 0) {
-        *ret_pins = NULL;
-        return KMS_OK;
-    }
-    struct kms_pin *pins = calloc(config->pin_count, sizeof(*pins));
-    if (pins == NULL)
+    KMS_CLEANUP(kms_vouched_done)
+    struct kms_vouched vouched = {
+        .pins = calloc(config->pin_count + 1, sizeof(*vouched.pins)),
+        .pin_count = config->pin_count,
+        .adoptions = calloc(config->adopt_count + 1, sizeof(*vouched.adoptions)),
+        .names = calloc(config->adopt_count + 1, sizeof(*vouched.names)),
+        .adoption_count = config->adopt_count,
+    };
+    if (vouched.pins == NULL || vouched.adoptions == NULL || vouched.names == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
     for (size_t i = 0; i < config->pin_count; i++) {
-        pins[i].generation = config->pins[i].generation;
-        memcpy(pins[i].fingerprint, config->pins[i].fingerprint, KMS_FINGERPRINT_LEN);
+        vouched.pins[i].generation = config->pins[i].generation;
+        memcpy(vouched.pins[i].fingerprint, config->pins[i].fingerprint, KMS_FINGERPRINT_LEN);
     }
-    *ret_pins = pins;
+    for (size_t i = 0; i < config->adopt_count; i++) {
+        const struct kms_config_adoption *adopt = &config->adopt[i];
+        struct kms_kek_name *name = &vouched.names[i];
+        vouched.adoptions[i] = (struct kms_adoption){ adopt->generation, adopt->activation_utc_s };
+        (void)snprintf(name->label, sizeof(name->label), "%s",
+                       adopt->label != NULL ? adopt->label : "");
+        memcpy(name->cka_id, adopt->cka_id.data, adopt->cka_id.len);
+        name->cka_id_len = adopt->cka_id.len;
+    }
+    *ret_vouched = vouched;
+    vouched = (struct kms_vouched){ 0 };
     return KMS_OK;
 }
 

@@ -12,7 +12,7 @@
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "kms/log.h"
-#include "state.h"
+#include "vouched.h"
 
 #define KMS_CONFIG_PATH "/etc/hsm-kms/config.yaml"
 #define KMS_CONFIG_SOCKET_PATH "/run/kmsplugin/hsm-kms.sock"
@@ -44,6 +44,20 @@ struct kms_config_pin {
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
 };
 
+/* A CKA_ID as written: pairs of hexadecimal digits. */
+struct kms_config_cka_id {
+    uint8_t data[KMS_CKA_ID_MAX];
+    size_t len; /* bytes; 0: not given */
+};
+
+/* A key on the token whose label is somebody else's choice. */
+struct kms_config_adoption {
+    uint32_t generation;
+    int64_t activation_utc_s;
+    char *label; /* NULL: any; then there is a @cka_id */
+    struct kms_config_cka_id cka_id;
+};
+
 /* What a new KEK must go through. */
 struct kms_config_rotation {
     bool two_step;
@@ -63,6 +77,8 @@ struct kms_config {
     struct kms_config_rotation rotation;
     struct kms_config_pin *pins;
     size_t pin_count;
+    struct kms_config_adoption *adopt;
+    size_t adopt_count;
     enum kms_log_format log_format;
     enum kms_log_level log_level;
 };
@@ -75,11 +91,10 @@ KMS_MUST_CHECK enum kms_code kms_config_load(const char *path, struct kms_config
                                              struct kms_error *err);
 void kms_config_done(struct kms_config *config);
 
-/* The pins as struct kms_ring_options wants them, @config->pin_count of them.  Owned: free(); NULL
- * if there are none. */
-KMS_MUST_CHECK enum kms_code kms_config_trusted_pins(const struct kms_config *config,
-                                                     struct kms_pin **ret_pins,
-                                                     struct kms_error *err);
+/* pins: and adopt: as the ring wants them. */
+KMS_MUST_CHECK enum kms_code kms_config_vouched(const struct kms_config *config,
+                                                struct kms_vouched *ret_vouched,
+                                                struct kms_error *err);
 
 /* The same range check for a flag that overrides a field; the text names the flag. */
 KMS_MUST_CHECK enum kms_code kms_config_set_socket_path(struct kms_config *config, const char *path,

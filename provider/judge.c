@@ -28,11 +28,7 @@ static bool same_fingerprint(const uint8_t *a, const uint8_t *b)
 const struct kms_pin *kms_evidence_pin(const struct kms_evidence *evidence, uint32_t generation)
 {
     const struct kms_pin *pin = kms_state_pin(evidence->state, generation);
-    for (size_t i = 0; i < evidence->trusted_count && pin == NULL; i++) {
-        if (evidence->trusted[i].generation == generation)
-            pin = &evidence->trusted[i];
-    }
-    return pin;
+    return pin != NULL ? pin : kms_vouched_pin(evidence->vouched, generation);
 }
 
 const struct kms_sighting *kms_evidence_sighting(const struct kms_evidence *evidence,
@@ -76,6 +72,58 @@ static bool is_duplicated(const struct kms_snapshot *snapshot, const struct kms_
             return true;
     }
     return false;
+}
+
+/* Label and CKA_ID, as an operator would write them in the configuration. */
+struct title {
+    char text[KMS_LABEL_MAX + 2 * KMS_CKA_ID_MAX + 16];
+};
+
+static struct title title_of(const char *label, const uint8_t *cka_id, size_t cka_id_len)
+{
+    struct title title;
+    char digits[2 * KMS_CKA_ID_MAX + 1];
+    kms_hex_encode((struct kms_bytes){ cka_id, cka_id_len }, digits);
+    if (label[0] == '\0')
+        snprintf(title.text, sizeof title.text, "with cka_id %s", digits);
+    else if (cka_id_len == 0)
+        snprintf(title.text, sizeof title.text, "'%s'", label);
+    else
+        snprintf(title.text, sizeof title.text, "'%s' with cka_id %s", label, digits);
+    return title;
+}
+
+/* Appends @title to @entry's reason if that fits whole; *open: still nothing was left out. */
+static void append_title(struct kms_ring_entry *entry, const struct title *title, bool first,
+                         bool *open)
+{
+    static const char more[] = " and others";
+    size_t len = strlen(entry->reason), left = sizeof entry->reason - len;
+    if (!*open)
+        return;
+    *open = strlen(title->text) + strlen(", ") + sizeof more <= left;
+    snprintf(entry->reason + len, left, "%s%s",
+             !*open  ? more
+             : first ? " "
+                     : ", ",
+             *open ? title->text : "");
+}
+
+/* Several keys have the name that the configuration adopts. */
+static void explain_ambiguous(const struct kms_snapshot *snapshot, struct kms_ring_entry *entry)
+{
+    set_state(entry, KMS_KEK_REFUSED,
+              "adopt: generation %u is ambiguous: name one key by its cka_id, of",
+              (unsigned)entry->generation);
+    bool first = true, open = true;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *other = &snapshot->entries[i];
+        if (other->generation != entry->generation)
+            continue;
+        struct title title = title_of(other->kek.label, other->kek.cka_id, other->kek.cka_id_len);
+        append_title(entry, &title, first, &open);
+        first = false;
+    }
 }
 
 /* What makes a KEK unfit to wrap whatever its pin says. True: @entry got its state. */
@@ -122,6 +170,8 @@ static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snap
                   "substituted: generation %u is pinned to fingerprint %s, this key has %s",
                   (unsigned)entry->generation, shorten(pin->fingerprint).text,
                   shorten(entry->kek.fingerprint).text);
+    } else if (pin == NULL && entry->adopted && is_duplicated(snapshot, entry)) {
+        explain_ambiguous(snapshot, entry);
     } else if (pin == NULL && is_duplicated(snapshot, entry)) {
         set_state(entry, KMS_KEK_REFUSED,
                   "duplicate: another key on the token has generation %u; destroy one of them",
@@ -183,6 +233,24 @@ static bool is_missing(const struct kms_snapshot *snapshot, const struct kms_pin
     return true;
 }
 
+/* The name under which the key of @generation would be found. */
+static void set_name(const struct kms_evidence *evidence, struct kms_ring_entry *entry)
+{
+    const struct kms_vouched *vouched = evidence->vouched;
+    size_t at = kms_vouched_adoption(vouched, entry->generation);
+    entry->adopted = at < vouched->adoption_count;
+    if (entry->adopted) {
+        const struct kms_kek_name *name = &vouched->names[at];
+        entry->activation_utc_s = vouched->adoptions[at].activation_utc_s;
+        memcpy(entry->kek.label, name->label, sizeof entry->kek.label);
+        memcpy(entry->kek.cka_id, name->cka_id, name->cka_id_len);
+        entry->kek.cka_id_len = name->cka_id_len;
+    }
+    if (entry->kek.label[0] == '\0')
+        snprintf(entry->kek.label, sizeof entry->kek.label, "%s.v%u", evidence->ring,
+                 (unsigned)entry->generation);
+}
+
 static void add_missing(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
                         size_t listed)
 {
@@ -196,11 +264,61 @@ static void add_missing(const struct kms_evidence *evidence, struct kms_snapshot
         entry->generation = pin->generation;
         entry->kek.fingerprinted = true;
         memcpy(entry->kek.fingerprint, pin->fingerprint, KMS_FINGERPRINT_LEN);
-        snprintf(entry->kek.label, sizeof entry->kek.label, "%s.v%u", evidence->ring,
-                 (unsigned)pin->generation);
+        set_name(evidence, entry);
         kms_key_id_format(evidence->ring, pin->generation, pin->fingerprint, entry->key_id);
         set_state(entry, KMS_KEK_MISSING, "the key with fingerprint %s is not on the token",
                   shorten(pin->fingerprint).text);
+    }
+}
+
+/* The entry, of the first @count, that @name names; NULL if none. */
+static const struct kms_ring_entry *find_named(const struct kms_snapshot *snapshot, size_t count,
+                                               const struct kms_kek_name *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (kms_kek_has_name(&snapshot->entries[i].kek, name))
+            return &snapshot->entries[i];
+    }
+    return NULL;
+}
+
+static void explain_unmatched(const struct kms_evidence *evidence, const struct kms_kek_name *name,
+                              const struct kms_ring_entry *holder, struct kms_ring_entry *entry)
+{
+    struct title title = title_of(name->label, name->cka_id, name->cka_id_len);
+    if (holder != NULL) {
+        set_state(entry, KMS_KEK_MISSING, "adopt: %.180s is generation %u already: '%.80s'",
+                  title.text, (unsigned)holder->generation, holder->kek.label);
+        return;
+    }
+    const struct kms_inventory *inventory = evidence->inventory;
+    set_state(entry, KMS_KEK_MISSING, "adopt: no AES key %.250s is on the token; %s", title.text,
+              inventory->other_count > 0 ? "outside the ring there are" : "none but the ring's is");
+    bool open = true;
+    for (size_t i = 0; i < inventory->other_count; i++) {
+        const struct kms_kek_name *other = &inventory->others[i];
+        title = title_of(other->label, other->cka_id, other->cka_id_len);
+        append_title(entry, &title, i == 0, &open);
+    }
+}
+
+/* Adoptions of which no key is on the token, and no pin says so already. */
+static void add_unmatched(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
+                          size_t listed)
+{
+    const struct kms_vouched *vouched = evidence->vouched;
+    for (size_t i = 0; i < vouched->adoption_count; i++) {
+        uint32_t generation = vouched->adoptions[i].generation;
+        bool known = kms_state_is_buried(evidence->state, generation);
+        for (size_t k = 0; k < snapshot->count && !known; k++)
+            known = snapshot->entries[k].generation == generation;
+        if (known)
+            continue;
+        const struct kms_ring_entry *holder = find_named(snapshot, listed, &vouched->names[i]);
+        struct kms_ring_entry *entry = &snapshot->entries[snapshot->count++];
+        entry->generation = generation;
+        set_name(evidence, entry);
+        explain_unmatched(evidence, &vouched->names[i], holder, entry);
     }
 }
 
@@ -230,7 +348,8 @@ static void explain_nothing_promoted(const struct kms_evidence *evidence,
     snapshot->code = KMS_E_PRECONDITION;
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct kms_ring_entry *entry = &snapshot->entries[i];
-        if (entry->state == KMS_KEK_REFUSED || entry->state == KMS_KEK_DISABLED) {
+        if (entry->state == KMS_KEK_REFUSED || entry->state == KMS_KEK_DISABLED ||
+            entry->state == KMS_KEK_MISSING) {
             snprintf(snapshot->problem, sizeof snapshot->problem, "no usable KEK: '%.60s': %s",
                      entry->kek.label, entry->reason);
             return;
@@ -255,20 +374,25 @@ static void explain_promoted(const struct kms_evidence *evidence, struct kms_sna
 {
     snapshot->code = KMS_E_PRECONDITION;
     const struct kms_ring_entry *other = NULL;
+    char name[64];
+    snprintf(name, sizeof name, "%s.v%u", evidence->ring, (unsigned)evidence->promoted);
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct kms_ring_entry *entry = &snapshot->entries[i];
-        if (entry->generation == evidence->promoted && entry->state != KMS_KEK_MISSING)
+        if (entry->generation != evidence->promoted)
+            continue;
+        if (entry->state != KMS_KEK_MISSING)
             other = entry;
+        else
+            snprintf(name, sizeof name, "%.60s", entry->kek.label);
     }
     struct short_fingerprint pinned = { "unknown" };
     if (pin != NULL)
         pinned = shorten(pin->fingerprint);
     if (other == NULL)
         snprintf(snapshot->problem, sizeof snapshot->problem,
-                 "KEK '%s.v%u' (generation %u, fingerprint %s) is gone from the token: restore it; "
+                 "KEK '%s' (generation %u, fingerprint %s) is gone from the token: restore it; "
                  "do not delete objects",
-                 evidence->ring, (unsigned)evidence->promoted, (unsigned)evidence->promoted,
-                 pinned.text);
+                 name, (unsigned)evidence->promoted, pinned.text);
     else
         snprintf(snapshot->problem, sizeof snapshot->problem, "KEK '%.60s' (generation %u): %s",
                  other->kek.label, (unsigned)evidence->promoted, other->reason);
@@ -292,6 +416,18 @@ static void conclude(const struct kms_evidence *evidence, struct kms_snapshot *s
     kms_key_id_format(evidence->ring, evidence->promoted, pin->fingerprint, snapshot->key_id);
 }
 
+/* Generation and activation: from the label, or from the configuration if it adopts the key. */
+static void identify(const struct kms_evidence *evidence, struct kms_ring_entry *entry)
+{
+    struct kms_membership member = { .generation = 0 };
+    if (!kms_vouched_identify(evidence->vouched, evidence->ring, &entry->kek, &member))
+        set_state(entry, KMS_KEK_REFUSED,
+                  "the label is not '%s.v<generation>@<YYYYMMDD>T<HHMMSS>Z'", evidence->ring);
+    entry->generation = member.generation;
+    entry->activation_utc_s = member.activation_utc_s;
+    entry->adopted = member.adopted;
+}
+
 enum kms_code kms_judge(const struct kms_evidence *evidence, struct kms_snapshot **ret_snapshot,
                         struct kms_error *err)
 {
@@ -301,20 +437,16 @@ enum kms_code kms_judge(const struct kms_evidence *evidence, struct kms_snapshot
         return kms_fail(err, KMS_E_BUSY, "out of memory");
     atomic_init(&snapshot->refs, 1);
     const struct kms_inventory *inventory = evidence->inventory;
-    size_t most = inventory->count + evidence->state->pin_count;
+    size_t most = inventory->count + evidence->state->pin_count + evidence->vouched->adoption_count;
     snapshot->entries = calloc(most > 0 ? most : 1, sizeof *snapshot->entries);
     if (snapshot->entries == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
 
     for (size_t i = 0; i < inventory->count; i++) {
         struct kms_ring_entry *entry = &snapshot->entries[snapshot->count];
-        const struct kms_kek_info *kek = &inventory->keks[i];
-        entry->kek = *kek;
+        entry->kek = inventory->keks[i];
         snapshot->count++;
-        if (!kms_label_parse(evidence->ring, kek->label, &entry->generation,
-                             &entry->activation_utc_s))
-            set_state(entry, KMS_KEK_REFUSED,
-                      "the label is not '%s.v<generation>@<YYYYMMDD>T<HHMMSS>Z'", evidence->ring);
+        identify(evidence, entry);
     }
     size_t listed = snapshot->count;
     for (size_t i = 0; i < listed; i++) {
@@ -322,6 +454,7 @@ enum kms_code kms_judge(const struct kms_evidence *evidence, struct kms_snapshot
             judge_entry(evidence, snapshot, &snapshot->entries[i]);
     }
     add_missing(evidence, snapshot, listed);
+    add_unmatched(evidence, snapshot, listed);
     qsort(snapshot->entries, snapshot->count, sizeof *snapshot->entries, compare_entries);
     conclude(evidence, snapshot);
     *ret_snapshot = snapshot;

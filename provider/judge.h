@@ -5,6 +5,7 @@
 #define KMS_JUDGE_H
 
 #include "ring.h"
+#include "vouched.h"
 
 /* How often a generation's KEK was listed in a row. */
 struct kms_sighting {
@@ -17,8 +18,7 @@ struct kms_sighting {
 
 struct kms_evidence {
     const char *ring;
-    const struct kms_pin *trusted; /* from the configuration */
-    size_t trusted_count;
+    const struct kms_vouched *vouched; /* the configuration's word */
     const struct kms_state *state;
     uint32_t promoted; /* to be shown as active; 0: none */
     const struct kms_inventory *inventory;

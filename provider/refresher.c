@@ -305,10 +305,11 @@ static void hear_operators(struct kms_refresher *refresher)
 {
     struct kms_error err;
     bool taken = false;
-    if (kms_ring_take_pins(refresher->options.keks, &taken, &err) != KMS_OK)
-        kms_log_error(KMS_LOG_ERROR, "pins not reloaded, the old ones stay", &err, NULL, 0);
+    if (kms_ring_take_offer(refresher->options.keks, &taken, &err) != KMS_OK)
+        kms_log_error(KMS_LOG_ERROR, "pins and adoptions not reloaded, the old ones stay", &err,
+                      NULL, 0);
     else if (taken)
-        kms_log_fields(KMS_LOG_INFO, "pins reloaded", NULL, 0);
+        kms_log_fields(KMS_LOG_INFO, "pins and adoptions reloaded", NULL, 0);
     kms_inbox_process(refresher->inbox);
 }
 
@@ -318,8 +319,10 @@ static enum kms_code refresh(struct kms_refresher *refresher, uint64_t sequence,
     hear_operators(refresher);
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     KMS_CLEANUP(kms_ring_plan_done) struct kms_ring_plan plan = { 0 };
-    enum kms_code rc = kms_keystore_inventory(refresher->options.keystore, refresher->label_prefix,
-                                              kms_monotonic_ms() + TOKEN_CALL_MS, &inventory, err);
+    const struct kms_kek_filter filter = kms_ring_filter(refresher->options.keks,
+                                                         refresher->label_prefix);
+    enum kms_code rc = kms_keystore_list(refresher->options.keystore, &filter,
+                                         kms_monotonic_ms() + TOKEN_CALL_MS, &inventory, err);
     if (rc != KMS_OK)
         return rc;
     int64_t now_utc_s = kms_utc_s();

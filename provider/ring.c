@@ -17,12 +17,11 @@ struct kms_ring {
     struct kms_snapshot *published;
     struct kms_snapshot *staged;   /* a promotion that the next Status announces; NULL: none */
     char used[KMS_KEY_ID_LEN + 1]; /* the last key_id that Encrypt could use; "": none yet */
-    struct kms_pin *offered;       /* in the place of @trusted; NULL: no news */
-    size_t offered_count;
+    struct kms_vouched offered;    /* in the place of @vouched, if @is_offered */
+    bool is_offered;
 
     /* the refresher's alone */
-    struct kms_pin *trusted; /* from the configuration */
-    size_t trusted_count;
+    struct kms_vouched vouched; /* the configuration's word */
     struct kms_state state;
     bool is_new;
     bool listed_once;
@@ -40,39 +39,26 @@ void kms_ring_close(struct kms_ring *ring)
     kms_snapshot_release(ring->staged);
     kms_state_done(&ring->state);
     pthread_mutex_destroy(&ring->lock);
-    free(ring->trusted);
-    free(ring->offered);
+    kms_vouched_done(&ring->vouched);
+    kms_vouched_done(&ring->offered);
     free(ring->sightings);
     free(ring);
 }
 
 /* A pin of this node and one of the configuration can't both be right. */
-static enum kms_code check_trusted(const struct kms_pin *trusted, size_t trusted_count,
-                                   const struct kms_state *state, struct kms_error *err)
+static enum kms_code check_pins(const struct kms_vouched *vouched, const struct kms_state *state,
+                                struct kms_error *err)
 {
-    for (size_t i = 0; i < trusted_count; i++) {
-        const struct kms_pin *pin = kms_state_pin(state, trusted[i].generation);
-        if (pin != NULL &&
-            memcmp(pin->fingerprint, trusted[i].fingerprint, KMS_FINGERPRINT_LEN) != 0)
+    for (size_t i = 0; i < vouched->pin_count; i++) {
+        const struct kms_pin *given = &vouched->pins[i];
+        const struct kms_pin *pin = kms_state_pin(state, given->generation);
+        if (pin != NULL && memcmp(pin->fingerprint, given->fingerprint, KMS_FINGERPRINT_LEN) != 0)
             return kms_fail(err, KMS_E_PRECONDITION,
                             "pins: of the configuration and ring.json disagree on the fingerprint "
                             "of generation %u: one of them is wrong; to replace a key knowingly, "
                             "take its entry out of pins: first",
-                            (unsigned)trusted[i].generation);
+                            (unsigned)given->generation);
     }
-    return KMS_OK;
-}
-
-/* Never NULL on success, so that no pins differ from no news. */
-static enum kms_code copy_pins(const struct kms_pin *pins, size_t count, struct kms_pin **ret_pins,
-                               struct kms_error *err)
-{
-    struct kms_pin *copy = calloc(count + 1, sizeof *copy);
-    if (copy == NULL)
-        return kms_fail(err, KMS_E_BUSY, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        copy[i] = pins[i];
-    *ret_pins = copy;
     return KMS_OK;
 }
 
@@ -91,7 +77,7 @@ static enum kms_code make_first_snapshot(struct kms_ring *ring, struct kms_error
 enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct kms_state *state,
                             bool is_new, struct kms_ring **ret_ring, struct kms_error *err)
 {
-    enum kms_code rc = check_trusted(options->trusted, options->trusted_count, state, err);
+    enum kms_code rc = check_pins(&options->vouched, state, err);
     if (rc != KMS_OK)
         return rc;
     KMS_CLEANUP(kms_ring_close_ptr) struct kms_ring *ring = calloc(1, sizeof *ring);
@@ -101,8 +87,7 @@ enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct
     snprintf(ring->name, sizeof ring->name, "%s", options->name);
     ring->is_new = is_new;
 
-    ring->trusted_count = options->trusted_count;
-    rc = copy_pins(options->trusted, options->trusted_count, &ring->trusted, err);
+    rc = kms_vouched_copy(&options->vouched, &ring->vouched, err);
     if (rc == KMS_OK)
         rc = kms_state_copy(state, &ring->state, err);
     if (rc == KMS_OK)
@@ -202,40 +187,68 @@ static void publish(struct kms_ring *ring, const struct announced *shown,
 
 /* --- what an operator changes --- */
 
-enum kms_code kms_ring_offer_pins(struct kms_ring *ring, const struct kms_pin *trusted,
-                                  size_t trusted_count, struct kms_error *err)
+enum kms_code kms_ring_offer(struct kms_ring *ring, const struct kms_vouched *vouched,
+                             struct kms_error *err)
 {
-    struct kms_pin *pins;
-    enum kms_code rc = copy_pins(trusted, trusted_count, &pins, err);
+    struct kms_vouched copy;
+    enum kms_code rc = kms_vouched_copy(vouched, &copy, err);
     if (rc != KMS_OK)
         return rc;
     pthread_mutex_lock(&ring->lock);
-    free(ring->offered);
-    ring->offered = pins;
-    ring->offered_count = trusted_count;
+    kms_vouched_done(&ring->offered);
+    ring->offered = copy;
+    ring->is_offered = true;
     pthread_mutex_unlock(&ring->lock);
     return KMS_OK;
 }
 
-enum kms_code kms_ring_take_pins(struct kms_ring *ring, bool *ret_taken, struct kms_error *err)
+/* A promoted generation may have wrapped what is in etcd: its key can't be let go by leaving out a line.
+ * One that has got a label of the ring meanwhile needs no adoption any more. */
+static enum kms_code check_adoptions(struct kms_ring *ring, const struct kms_vouched *vouched,
+                                     struct kms_error *err)
+{
+    KMS_CLEANUP(kms_snapshot_release_ptr)
+    struct kms_snapshot *newest = kms_ring_acquire_newest(ring);
+    for (size_t i = 0; i < newest->count; i++) {
+        const struct kms_ring_entry *entry = &newest->entries[i];
+        if (entry->adopted && entry->may_unwrap && entry->generation <= ring->state.promoted &&
+            !kms_state_is_buried(&ring->state, entry->generation) &&
+            kms_vouched_adoption(vouched, entry->generation) == vouched->adoption_count)
+            return kms_fail(err, KMS_E_PRECONDITION,
+                            "adopt: of the configuration no longer names generation %u, which was "
+                            "promoted here and may be needed to decrypt: put the entry back, or "
+                            "retire the key first (hsm-kms key destroy)",
+                            (unsigned)entry->generation);
+    }
+    return KMS_OK;
+}
+
+enum kms_code kms_ring_take_offer(struct kms_ring *ring, bool *ret_taken, struct kms_error *err)
 {
     pthread_mutex_lock(&ring->lock);
-    struct kms_pin *pins = ring->offered;
-    size_t count = ring->offered_count;
-    ring->offered = NULL;
+    struct kms_vouched offered = ring->offered;
+    *ret_taken = ring->is_offered;
+    ring->offered = (struct kms_vouched){ 0 };
+    ring->is_offered = false;
     pthread_mutex_unlock(&ring->lock);
-    if (pins != NULL) {
-        enum kms_code rc = check_trusted(pins, count, &ring->state, err);
-        if (rc != KMS_OK) {
-            free(pins);
-            return rc;
-        }
-        free(ring->trusted);
-        ring->trusted = pins;
-        ring->trusted_count = count;
+    if (!*ret_taken)
+        return KMS_OK;
+    enum kms_code rc = check_pins(&offered, &ring->state, err);
+    if (rc == KMS_OK)
+        rc = check_adoptions(ring, &offered, err);
+    if (rc != KMS_OK) {
+        kms_vouched_done(&offered);
+        *ret_taken = false;
+        return rc;
     }
-    *ret_taken = pins != NULL;
+    kms_vouched_done(&ring->vouched);
+    ring->vouched = offered;
     return KMS_OK;
+}
+
+struct kms_kek_filter kms_ring_filter(const struct kms_ring *ring, const char *label_prefix)
+{
+    return kms_vouched_filter(&ring->vouched, label_prefix);
 }
 
 enum kms_code kms_ring_copy_state(const struct kms_ring *ring, struct kms_state *ret_state,
@@ -247,7 +260,7 @@ enum kms_code kms_ring_copy_state(const struct kms_ring *ring, struct kms_state 
 enum kms_code kms_ring_check_state(const struct kms_ring *ring, const struct kms_state *state,
                                    struct kms_error *err)
 {
-    return check_trusted(ring->trusted, ring->trusted_count, state, err);
+    return check_pins(&ring->vouched, state, err);
 }
 
 void kms_ring_set_state(struct kms_ring *ring, struct kms_state *state)
@@ -271,8 +284,7 @@ static struct kms_evidence gather(const struct kms_ring *ring, const struct kms_
 {
     return (struct kms_evidence){
         .ring = ring->name,
-        .trusted = ring->trusted,
-        .trusted_count = ring->trusted_count,
+        .vouched = &ring->vouched,
         .state = state,
         .promoted = promoted,
         .inventory = inventory,

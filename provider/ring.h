@@ -13,11 +13,11 @@
 #include "kms/keystore.h"
 #include "snapshot.h"
 #include "state.h"
+#include "vouched.h"
 
 struct kms_ring_options {
     const char *name;
-    const struct kms_pin *trusted; /* fingerprints from the configuration; copied */
-    size_t trusted_count;
+    struct kms_vouched vouched; /* the configuration's word; copied */
 };
 
 struct kms_ring;
@@ -35,11 +35,11 @@ struct kms_snapshot *kms_ring_acquire(struct kms_ring *ring);
  * the view from which this Status answers.  Called when a Status is answered, on the poller only. */
 struct kms_snapshot *kms_ring_acquire_for_status(struct kms_ring *ring);
 
-/* The configuration's pins changed: the refresher takes these with its next listing.  Thread-safe.
- * KMS_E_BUSY: no memory. */
-KMS_MUST_CHECK enum kms_code kms_ring_offer_pins(struct kms_ring *ring,
-                                                 const struct kms_pin *trusted,
-                                                 size_t trusted_count, struct kms_error *err);
+/* The configuration changed: the refresher takes a copy of @vouched with its next listing.
+ * Thread-safe.  KMS_E_BUSY: no memory. */
+KMS_MUST_CHECK enum kms_code kms_ring_offer(struct kms_ring *ring,
+                                            const struct kms_vouched *vouched,
+                                            struct kms_error *err);
 
 /* --- the refresher's side: one thread --- */
 
@@ -84,10 +84,15 @@ KMS_MUST_CHECK enum kms_code kms_ring_check_state(const struct kms_ring *ring,
 /* Takes over @state, which is durable; it shows with the next inventory that is applied. */
 void kms_ring_set_state(struct kms_ring *ring, struct kms_state *state);
 
-/* Puts what kms_ring_offer_pins() left, if anything, in the place of the configuration's pins;
- * *ret_taken: it did.  KMS_E_PRECONDITION: it contradicts ring.json; the old ones stay. */
-KMS_MUST_CHECK enum kms_code kms_ring_take_pins(struct kms_ring *ring, bool *ret_taken,
-                                                struct kms_error *err);
+/* Puts what kms_ring_offer() left, if anything, in the place of the configuration's word; *ret_taken: it
+ * did.  KMS_E_PRECONDITION: it contradicts ring.json, or no longer adopts a key that data may need;
+ * the old word stays. */
+KMS_MUST_CHECK enum kms_code kms_ring_take_offer(struct kms_ring *ring, bool *ret_taken,
+                                                 struct kms_error *err);
+
+/* What to list: the labels that start with @label_prefix, "<ring>.v", and adopted keys.  Good until the
+ * next kms_ring_take_offer(). */
+struct kms_kek_filter kms_ring_filter(const struct kms_ring *ring, const char *label_prefix);
 
 /* What is durably promoted, which the next Status will announce: for the canary. */
 struct kms_snapshot *kms_ring_acquire_newest(struct kms_ring *ring);

@@ -70,9 +70,33 @@ static const char *check_pins(const void *items, size_t count)
     return NULL;
 }
 
+static bool same_key(const struct kms_config_adoption *a, const struct kms_config_adoption *b)
+{
+    const struct kms_bytes id_a = { a->cka_id.data, a->cka_id.len };
+    const struct kms_bytes id_b = { b->cka_id.data, b->cka_id.len };
+    bool same_label = a->label == NULL || b->label == NULL || strcmp(a->label, b->label) == 0;
+    return same_label && (id_a.len == 0 || id_b.len == 0 || kms_bytes_equal(id_a, id_b));
+}
+
+/* Two entries that one key can match would leave its generation to chance. */
+static const char *check_adopt(const void *items, size_t count)
+{
+    const struct kms_config_adoption *adopt = items, *last = &adopt[count - 1];
+    if (last->label == NULL && last->cka_id.len == 0)
+        return "names no key: give its label, its cka_id or both";
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (adopt[i].generation == last->generation)
+            return "this generation is adopted above";
+        if (same_key(&adopt[i], last))
+            return "may name the same key as an entry above: give both label and cka_id";
+    }
+    return NULL;
+}
+
 #define CONFIG(member) offsetof(struct kms_config, member)
 #define TOKEN(member) offsetof(struct kms_config_token, member)
 #define PIN(member) offsetof(struct kms_config_pin, member)
+#define ADOPT(member) offsetof(struct kms_config_adoption, member)
 #define PATH_BYTES 1, 4095
 #define SECONDS(from, to) (from) * INT64_C(1000), (to)*INT64_C(1000)
 
@@ -143,6 +167,17 @@ const struct kms_schema_field kms_schema_fields[] = {
         .required = true, .meaning = "Generation, as in the label."),
     ROW("pins[].fingerprint", FINGERPRINT, PIN(fingerprint), .required = true,
         .meaning = "Its fingerprint, as `key list` shows it."),
+    ROW("adopt", LIST, CONFIG(adopt), RANGE(0, 100),
+        .item_size = sizeof(struct kms_config_adoption), .count_offset = CONFIG(adopt_count),
+        .check_items = check_adopt,
+        .meaning = "Keys on the token that join the ring under labels of somebody else's choice."),
+    ROW("adopt[].generation", NUMBER, ADOPT(generation), RANGE(1, KMS_GENERATION_MAX),
+        .required = true, .meaning = "Generation that the key is to have; the same on every node."),
+    ROW("adopt[].label", TEXT, ADOPT(label), RANGE(1, KMS_LABEL_MAX), .form = "text",
+        .meaning = "Its CKA_LABEL. This, `cka_id` or both must lead to one AES key."),
+    ROW("adopt[].cka_id", CKA_ID, ADOPT(cka_id), .meaning = "Its CKA_ID."),
+    ROW("adopt[].activation", TIME, ADOPT(activation_utc_s), .required = true,
+        .meaning = "When it may be promoted; the same on every node."),
     ROW("log", SECTION, 0, .meaning = ""),
     ROW("log.format", LOG_FORMAT, CONFIG(log_format), .fallback = "text",
         .meaning = "Form of the lines on stderr."),
@@ -224,6 +259,10 @@ const char *kms_schema_type_text(enum kms_schema_type type)
         return "an octal mode in quotes (\"0660\")";
     case KMS_SCHEMA_FINGERPRINT:
         return "64 hexadecimal digits";
+    case KMS_SCHEMA_CKA_ID:
+        return "1 to 64 pairs of hexadecimal digits";
+    case KMS_SCHEMA_TIME:
+        return "a UTC time (2026-12-01T12:00:00Z)";
     case KMS_SCHEMA_LOG_FORMAT:
         return "text or json";
     case KMS_SCHEMA_LOG_LEVEL:
@@ -345,6 +384,28 @@ static enum kms_code set_fingerprint(const struct kms_schema_field *field,
     return KMS_OK;
 }
 
+static enum kms_code set_cka_id(const struct kms_schema_field *field,
+                                const struct kms_schema_value *value, void *at,
+                                struct kms_error *err)
+{
+    struct kms_config_cka_id id = { .len = value->len / 2 };
+    if (value->len == 0 || value->len % 2 != 0 || id.len > sizeof(id.data) ||
+        strlen(value->text) != value->len || !kms_hex_decode(value->text, id.data, id.len))
+        return not_of_type(field, value, err);
+    memcpy(at, &id, sizeof(id));
+    return KMS_OK;
+}
+
+static enum kms_code set_time(const struct kms_schema_field *field,
+                              const struct kms_schema_value *value, void *at, struct kms_error *err)
+{
+    int64_t utc_s = 0;
+    if (strlen(value->text) != value->len || !kms_rfc3339_parse(value->text, &utc_s) || utc_s <= 0)
+        return not_of_type(field, value, err);
+    memcpy(at, &utc_s, sizeof(utc_s));
+    return KMS_OK;
+}
+
 static enum kms_code set_log_format(const struct kms_schema_field *field,
                                     const struct kms_schema_value *value, void *at,
                                     struct kms_error *err)
@@ -385,6 +446,10 @@ enum kms_code kms_schema_set(const struct kms_schema_field *field,
         return set_mode(field, value, at, err);
     case KMS_SCHEMA_FINGERPRINT:
         return set_fingerprint(field, value, at, err);
+    case KMS_SCHEMA_CKA_ID:
+        return set_cka_id(field, value, at, err);
+    case KMS_SCHEMA_TIME:
+        return set_time(field, value, at, err);
     case KMS_SCHEMA_LOG_FORMAT:
         return set_log_format(field, value, at, err);
     case KMS_SCHEMA_LOG_LEVEL:
@@ -416,6 +481,8 @@ static void print_type(FILE *out, const struct kms_schema_field *field)
         return;
     case KMS_SCHEMA_BOOL:
     case KMS_SCHEMA_FINGERPRINT:
+    case KMS_SCHEMA_CKA_ID:
+    case KMS_SCHEMA_TIME:
     case KMS_SCHEMA_LOG_FORMAT:
     case KMS_SCHEMA_LOG_LEVEL:
     case KMS_SCHEMA_SECTION:

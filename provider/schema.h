@@ -10,7 +10,7 @@
 #include "kms/error.h"
 
 enum {
-    KMS_SCHEMA_FIELDS_MAX = 32,
+    KMS_SCHEMA_FIELDS_MAX = 40,
     KMS_SCHEMA_PATH_MAX = 128, /* bytes of a path, as written in a message */
     KMS_SCHEMA_QUOTE_MAX = 160 /* bytes of a quoted value, the final NUL included */
 };
@@ -24,6 +24,8 @@ enum kms_schema_type {
     KMS_SCHEMA_BOOL,        /* bool */
     KMS_SCHEMA_MODE,        /* mode_t */
     KMS_SCHEMA_FINGERPRINT, /* uint8_t[KMS_FINGERPRINT_LEN] */
+    KMS_SCHEMA_CKA_ID,      /* struct kms_config_cka_id */
+    KMS_SCHEMA_TIME,        /* int64_t, UTC seconds */
     KMS_SCHEMA_LOG_FORMAT,
     KMS_SCHEMA_LOG_LEVEL,
 };

@@ -20,19 +20,20 @@ enum kms_kek_state {
     KMS_KEK_DECRYPT_ONLY, /* below the promoted one: unwraps only */
     KMS_KEK_DISABLED,     /* may neither wrap nor unwrap */
     KMS_KEK_REFUSED,      /* an anomaly; @reason says which. It is never promoted */
-    KMS_KEK_MISSING,      /* pinned, but not on the token */
+    KMS_KEK_MISSING,      /* pinned or to be adopted, but not on the token */
 };
 const char *kms_kek_state_name(enum kms_kek_state state);
 
 struct kms_ring_entry {
     uint32_t generation; /* 0: the label can't be read */
     int64_t activation_utc_s;
+    bool adopted; /* both come from the configuration, not from the label */
     enum kms_kek_state state;
     bool may_unwrap;
-    char reason[200];                /* why it isn't active, where that wants saying; public */
+    char reason[400];                /* why it isn't active, where that wants saying; public */
     char key_id[KMS_KEY_ID_LEN + 1]; /* "" without a fingerprint */
     int64_t seen_since_utc_s;
-    struct kms_kek_info kek; /* of MISSING: only the pinned fingerprint */
+    struct kms_kek_info kek; /* of MISSING: only the pinned fingerprint, and the name to look for */
 };
 
 /* One immutable view: acquired, read from any thread, released. */

@@ -115,13 +115,8 @@ static const char *unfit(const struct kms_kek_info *kek)
 
 static bool contradicts_config(const struct kms_keyring *keyring, const struct options *options)
 {
-    for (size_t i = 0; i < keyring->config.pin_count; i++) {
-        const struct kms_pin *trusted = &keyring->trusted[i];
-        if (trusted->generation == options->generation &&
-            memcmp(trusted->fingerprint, options->fingerprint, KMS_FINGERPRINT_LEN) != 0)
-            return true;
-    }
-    return false;
+    const struct kms_pin *pin = kms_vouched_pin(&keyring->vouched, options->generation);
+    return pin != NULL && memcmp(pin->fingerprint, options->fingerprint, KMS_FINGERPRINT_LEN) != 0;
 }
 
 /* KMS_EXIT_REFUSED with the reason on stderr, or KMS_EXIT_OK. */

@@ -316,6 +316,12 @@ enum kms_code kms_key_cancel(const struct kms_key_scene *scene, const struct kms
                  "hsm-kms key create");
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
+    if (entry->adopted)
+        return kms_key_refuse(outcome,
+                              "generation %" PRIu32
+                              " is adopted: its key may serve others. Take its entry out of adopt: "
+                              "on every node and reload (SIGHUP), then cancel the number",
+                              target->generation);
     if (kms_key_is_activated(scene, entry))
         return kms_key_refuse(outcome,
                               "the activation of generation %" PRIu32

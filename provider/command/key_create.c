@@ -232,7 +232,8 @@ static int make_plan(struct run *run)
     const struct kms_keyring *keyring = &run->keyring;
     struct kms_key_plan *plan = &run->creation.plan;
     struct kms_error err = { 0 };
-    enum kms_code rc = kms_key_list_settled(keyring->keystore, keyring->config.ring,
+    const struct kms_kek_filter filter = kms_keyring_filter(keyring);
+    enum kms_code rc = kms_key_list_settled(keyring->keystore, keyring->config.ring, &filter,
                                             2 * (int64_t)KMS_KEY_PATIENCE_MS, &inventory, &err);
     struct kms_key_plan_input input = {
         .ring = keyring->config.ring,
@@ -272,12 +273,17 @@ static const char *name_of(enum kms_key_plan_kind kind)
     return kind == KMS_KEY_IS_THERE ? "there" : "planned";
 }
 
-/* A key that this node's plugin has pinned is no command's to withdraw any more. */
+/* A key that this node's plugin has pinned is no command's to withdraw any more, and what is adopted was
+ * none's. */
 static bool is_settled(const struct run *run)
 {
+    const struct kms_kek_info *kek = &run->creation.kek;
+    struct kms_membership member;
     if (run->creation.plan.promoted >= run->creation.plan.generation)
         return true;
-    const struct kms_kek_info *kek = &run->creation.kek;
+    if (kms_vouched_identify(&run->keyring.vouched, run->keyring.config.ring, kek, &member) &&
+        member.adopted)
+        return true;
     const struct kms_pin *pin = kms_state_pin(&run->keyring.state, run->creation.plan.generation);
     return pin != NULL && kek->fingerprinted &&
            memcmp(pin->fingerprint, kek->fingerprint, sizeof(pin->fingerprint)) == 0;

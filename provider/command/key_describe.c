@@ -168,6 +168,7 @@ static void print_json(const char *ring, const struct description *description)
     kms_json_set(object, "ring", kms_json_text(ring));
     kms_kek_view_json(&view, object);
     kms_json_set(object, "age_s", json_integer(description->age_s));
+    kms_json_set(object, "adopted", json_boolean(description->entry->adopted));
     kms_json_set(object, "origin", kms_json_text(origin_of(&description->details.info)));
     kms_json_set(object, "could_leave_because",
                  could_leave(&description->details.info) != NULL
@@ -222,6 +223,8 @@ static void print_ring(const struct description *description)
     if (could_leave(&description->details.info) != NULL)
         print_field("could leave because", could_leave(&description->details.info));
     print_field("backup", description->backup.reference);
+    if (description->entry->adopted)
+        print_field("joined by", "adopt: in the configuration");
 }
 
 static void print_token(const struct kms_token_info *token)

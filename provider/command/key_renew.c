@@ -341,7 +341,10 @@ static enum kms_code settle(const struct kms_key_scene *scene, const struct kms_
 {
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     struct kms_error why = { 0 };
-    enum kms_code rc = kms_key_list_settled(scene->keystore, scene->ring,
+    char prefix[KMS_RING_MAX + 3];
+    (void)snprintf(prefix, sizeof(prefix), "%s.v", scene->ring);
+    const struct kms_kek_filter filter = { .label_prefix = prefix };
+    enum kms_code rc = kms_key_list_settled(scene->keystore, scene->ring, &filter,
                                             2 * (int64_t)KMS_KEY_PATIENCE_MS, &inventory, &why);
     if (rc != KMS_OK)
         return kms_fail(err, rc,

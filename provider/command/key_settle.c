@@ -19,27 +19,36 @@ static void pause_a_little(void)
 
 /* Other commands log in and destroy keys at this very time, which may look like an outage: the
  * listing after it connects anew. */
-static enum kms_code list(struct kms_keystore *ks, const char *ring,
-                          struct kms_inventory *ret_inventory, struct kms_error *err)
+static enum kms_code list_filtered(struct kms_keystore *ks, const struct kms_kek_filter *filter,
+                                   struct kms_inventory *ret_inventory, struct kms_error *err)
 {
-    char prefix[KMS_RING_MAX + 3];
-    (void)snprintf(prefix, sizeof(prefix), "%s.v", ring);
     for (int tries = 1;; tries++) {
-        enum kms_code rc = kms_keystore_inventory(ks, prefix, kms_monotonic_ms() + TOKEN_TIMEOUT_MS,
-                                                  ret_inventory, err);
+        enum kms_code rc = kms_keystore_list(ks, filter, kms_monotonic_ms() + TOKEN_TIMEOUT_MS,
+                                             ret_inventory, err);
         if (rc != KMS_E_UNAVAILABLE || tries == LIST_TRIES)
             return rc;
         pause_a_little();
     }
 }
 
-enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring, int64_t patience_ms,
+/* All that can have made a key of the ring: its label says so. */
+static enum kms_code list(struct kms_keystore *ks, const char *ring,
+                          struct kms_inventory *ret_inventory, struct kms_error *err)
+{
+    char prefix[KMS_RING_MAX + 3];
+    (void)snprintf(prefix, sizeof(prefix), "%s.v", ring);
+    const struct kms_kek_filter filter = { .label_prefix = prefix };
+    return list_filtered(ks, &filter, ret_inventory, err);
+}
+
+enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring,
+                                   const struct kms_kek_filter *filter, int64_t patience_ms,
                                    struct kms_inventory *ret_inventory, struct kms_error *err)
 {
     int64_t begun_ms = kms_monotonic_ms();
     for (;;) {
         KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
-        enum kms_code rc = list(ks, ring, &inventory, err);
+        enum kms_code rc = list_filtered(ks, filter, &inventory, err);
         if (rc != KMS_OK)
             return rc;
         int64_t waited_ms = kms_monotonic_ms() - begun_ms;

@@ -11,9 +11,10 @@
 
 enum { KMS_KEY_PATIENCE_MS = 2000 }; /* how long another command may take to act */
 
-/* Lists the ring's keys, again for at most @patience_ms while several have the highest generation,
+/* Lists the keys of @ring, which @filter takes, again for at most @patience_ms while several have the highest generation,
  * and for at most a second while one may be in the making; what stays is listed as what it is. */
 KMS_MUST_CHECK enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring,
+                                                  const struct kms_kek_filter *filter,
                                                   int64_t patience_ms,
                                                   struct kms_inventory *ret_inventory,
                                                   struct kms_error *err);

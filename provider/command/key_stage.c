@@ -155,13 +155,18 @@ void kms_key_stage_done(struct kms_key_stage *stage)
 
 /* --- output --- */
 
-static struct kms_kek_view view_of(const char *ring, const struct kms_kek_info *kek,
+static struct kms_kek_view view_of(const struct kms_keyring *keyring,
+                                   const struct kms_kek_info *kek,
                                    char key_id[static KMS_KEY_ID_LEN + 1])
 {
     struct kms_kek_view view = { .label = kek->label,
                                  .key_id = key_id,
                                  .attributes = kek->attributes & kek->known };
-    bool in_ring = kms_label_parse(ring, kek->label, &view.generation, &view.activation_utc_s);
+    const char *ring = keyring->config.ring;
+    struct kms_membership member = { .generation = 0 };
+    bool in_ring = kms_vouched_identify(&keyring->vouched, ring, kek, &member);
+    view.generation = member.generation;
+    view.activation_utc_s = member.activation_utc_s;
     key_id[0] = '\0';
     if (!kek->fingerprinted)
         return view;
@@ -171,7 +176,7 @@ static struct kms_kek_view view_of(const char *ring, const struct kms_kek_info *
     return view;
 }
 
-static void print_json(const struct kms_key_job *job, const char *ring,
+static void print_json(const struct kms_key_job *job, const struct kms_keyring *keyring,
                        const struct kms_key_outcome *outcome)
 {
     char key_id[KMS_KEY_ID_LEN + 1];
@@ -180,9 +185,9 @@ static void print_json(const struct kms_key_job *job, const char *ring,
     kms_json_set(object, "dry_run", json_boolean(job->dry_run));
     kms_json_set(object, "outcome", kms_json_text(outcome->name));
     kms_json_set(object, "message", kms_json_text(outcome->text));
-    kms_json_set(object, "ring", kms_json_text(ring));
+    kms_json_set(object, "ring", kms_json_text(keyring->config.ring));
     if (outcome->kek.label[0] != '\0') {
-        struct kms_kek_view view = view_of(ring, &outcome->kek, key_id);
+        struct kms_kek_view view = view_of(keyring, &outcome->kek, key_id);
         kms_kek_view_json(&view, object);
     }
     kms_json_print(object);
@@ -195,11 +200,11 @@ static void print_line(const char *name, const char *text)
     (void)putchar('\n');
 }
 
-static void print_kek(const char *ring, const struct kms_kek_info *kek)
+static void print_kek(const struct kms_keyring *keyring, const struct kms_kek_info *kek)
 {
     char key_id[KMS_KEY_ID_LEN + 1], activation[KMS_RFC3339_LEN + 1];
     char fingerprint[2 * KMS_FINGERPRINT_LEN + 1];
-    struct kms_kek_view view = view_of(ring, kek, key_id);
+    struct kms_kek_view view = view_of(keyring, kek, key_id);
     print_line("label", view.label);
     kms_time_text(view.activation_utc_s, activation, sizeof(activation));
     if (view.activation_utc_s != 0)
@@ -212,13 +217,13 @@ static void print_kek(const char *ring, const struct kms_kek_info *kek)
     print_line("fingerprint", fingerprint);
 }
 
-static void print_text(const struct kms_key_job *job, const char *ring,
+static void print_text(const struct kms_key_job *job, const struct kms_keyring *keyring,
                        const struct kms_key_outcome *outcome)
 {
     kms_text_put(stdout, outcome->text);
     (void)putchar('\n');
     if (outcome->kek.label[0] != '\0')
-        print_kek(ring, &outcome->kek);
+        print_kek(keyring, &outcome->kek);
     if (job->dry_run && strcmp(outcome->name, "planned") == 0)
         (void)puts("next: run it again without --dry-run");
     else
@@ -250,8 +255,8 @@ int kms_key_job_run(const struct kms_key_job *job)
         return KMS_EXIT_REFUSED;
     }
     if (job->keyring->json)
-        print_json(job, stage.keyring.config.ring, &outcome);
+        print_json(job, &stage.keyring, &outcome);
     else
-        print_text(job, stage.keyring.config.ring, &outcome);
+        print_text(job, &stage.keyring, &outcome);
     return kms_command_finish(KMS_EXIT_OK);
 }

@@ -141,9 +141,11 @@ enum kms_code kms_keyring_init(struct kms_keyring *keyring,
     if (rc != KMS_OK)
         return rc;
     read_state(keyring);
-    rc = kms_config_trusted_pins(&keyring->config, &keyring->trusted, err);
+    rc = kms_config_vouched(&keyring->config, &keyring->vouched, err);
     if (rc != KMS_OK)
         return rc;
+    (void)snprintf(keyring->label_prefix, sizeof(keyring->label_prefix), "%s.v",
+                   keyring->config.ring);
     const struct kms_config_token *token = &keyring->config.tokens[0];
     const struct pkcs11_keystore_options keystore_options = {
         .module = token->module,
@@ -161,17 +163,21 @@ void kms_keyring_done(struct kms_keyring *keyring)
     kms_state_done(&keyring->state);
     kms_secret_done(&keyring->pin);
     kms_config_done(&keyring->config);
-    free(keyring->trusted);
+    kms_vouched_done(&keyring->vouched);
     *keyring = (struct kms_keyring){ 0 };
+}
+
+struct kms_kek_filter kms_keyring_filter(const struct kms_keyring *keyring)
+{
+    return kms_vouched_filter(&keyring->vouched, keyring->label_prefix);
 }
 
 enum kms_code kms_keyring_list(struct kms_keyring *keyring, struct kms_inventory *ret_inventory,
                                struct kms_error *err)
 {
-    char prefix[KMS_RING_MAX + 3];
-    (void)snprintf(prefix, sizeof(prefix), "%s.v", keyring->config.ring);
-    return kms_keystore_inventory(keyring->keystore, prefix, kms_keyring_deadline(), ret_inventory,
-                                  err);
+    const struct kms_kek_filter filter = kms_keyring_filter(keyring);
+    return kms_keystore_list(keyring->keystore, &filter, kms_keyring_deadline(), ret_inventory,
+                             err);
 }
 
 enum kms_code kms_keyring_judge(const struct kms_keyring *keyring,
@@ -180,8 +186,7 @@ enum kms_code kms_keyring_judge(const struct kms_keyring *keyring,
 {
     const struct kms_ring_options options = {
         .name = keyring->config.ring,
-        .trusted = keyring->trusted,
-        .trusted_count = keyring->config.pin_count,
+        .vouched = keyring->vouched,
     };
     return kms_ring_judge(&options, &keyring->state, !keyring->state_known, inventory, now_utc_s,
                           ret_snapshot, err);

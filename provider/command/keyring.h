@@ -29,7 +29,8 @@ struct kms_keyring {
     struct kms_state state;
     bool state_known;             /* ring.json was read; else @state is empty */
     struct kms_error state_fault; /* code not KMS_OK: there is one, but it can't be used */
-    struct kms_pin *trusted;      /* the configuration's pins */
+    struct kms_vouched vouched;   /* the configuration's pins and adoptions */
+    char label_prefix[KMS_RING_MAX + 3];
 };
 
 /* Loads the configuration, gets the PIN, becomes the owner of state_dir if root isn't that, reads
@@ -42,6 +43,9 @@ void kms_keyring_done(struct kms_keyring *keyring);
 
 /* CLOCK_MONOTONIC: how long a call on the token may take from now. */
 int64_t kms_keyring_deadline(void);
+
+/* The ring's KEKs.  Borrows from @keyring. */
+struct kms_kek_filter kms_keyring_filter(const struct kms_keyring *keyring);
 
 /* Lists the ring's KEKs, connecting first. */
 KMS_MUST_CHECK enum kms_code kms_keyring_list(struct kms_keyring *keyring,

@@ -68,17 +68,12 @@ static enum kms_code open_ring(struct kms_plugin *plugin, const struct kms_confi
     if (rc != KMS_OK)
         return rc;
 
-    struct kms_pin *trusted;
-    rc = kms_config_trusted_pins(config, &trusted, err);
+    struct kms_ring_options options = { .name = config->ring };
+    rc = kms_config_vouched(config, &options.vouched, err);
     if (rc != KMS_OK)
         return rc;
-    struct kms_ring_options options = {
-        .name = config->ring,
-        .trusted = trusted,
-        .trusted_count = config->pin_count,
-    };
     rc = kms_ring_open(&options, &state, is_new, &plugin->ring, err);
-    free(trusted);
+    kms_vouched_done(&options.vouched);
     return rc;
 }
 
@@ -173,23 +168,20 @@ enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err
     return kms_service_health(plugin->service, err);
 }
 
-static enum kms_code reload_pins(struct kms_plugin *plugin, const struct kms_config *config,
-                                 struct kms_error *err)
+static enum kms_code reload_vouched(struct kms_plugin *plugin, const struct kms_config *config,
+                                    struct kms_error *err)
 {
-    struct kms_pin *trusted;
-    enum kms_code rc = kms_config_trusted_pins(config, &trusted, err);
-    if (rc != KMS_OK)
-        return rc;
-    rc = kms_ring_offer_pins(plugin->ring, trusted, config->pin_count, err);
-    free(trusted);
-    return rc;
+    KMS_CLEANUP(kms_vouched_done) struct kms_vouched vouched = { 0 };
+    enum kms_code rc = kms_config_vouched(config, &vouched, err);
+    return rc == KMS_OK ? kms_ring_offer(plugin->ring, &vouched, err) : rc;
 }
 
 void kms_plugin_reload(struct kms_plugin *plugin, const struct kms_config *config)
 {
     struct kms_error err;
-    if (config != NULL && reload_pins(plugin, config, &err) != KMS_OK)
-        kms_log_error(KMS_LOG_ERROR, "pins not reloaded, the old ones stay", &err, NULL, 0);
+    if (config != NULL && reload_vouched(plugin, config, &err) != KMS_OK)
+        kms_log_error(KMS_LOG_ERROR, "pins and adoptions not reloaded, the old ones stay", &err,
+                      NULL, 0);
     kms_keystore_reload(plugin->keystore);
     kms_refresher_kick(plugin->refresher);
 }

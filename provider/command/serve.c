@@ -65,8 +65,8 @@ static const struct argp argp = {
     .doc =
         "Serves the Kubernetes KMS v2 API on a Unix socket, wrapping DEK seeds inside the HSM.\v"
         "Runs in the foreground until SIGTERM or SIGINT, then drains calls in flight and exits 0. "
-        "SIGHUP lets a refused PIN be tried again, reads pins: of the configuration anew and lists "
-        "the token.  A missing HSM, token, PIN or KEK never ends it: Status says what is missing "
+        "SIGHUP lets a refused PIN be tried again, reads pins: and adopt: of the configuration "
+        "anew and lists the token.  A missing HSM, token, PIN or KEK never ends it: Status says what is missing "
         "until it is there.",
 };
 

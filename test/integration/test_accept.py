@@ -231,7 +231,7 @@ class PinsAfterSighup(AcceptCase):
         node = self.with_imported()
         node.configure(pins=[{"generation": 1, "fingerprint": "ab" * 32}])
         node.process.send_signal(signal.SIGHUP)
-        wait_for("the complaint", lambda: self.logged(node, "pins not reloaded, the old ones stay"))
+        wait_for("the complaint", lambda: self.logged(node, "pins and adoptions not reloaded, the old ones stay"))
         self.assertTrue(node.client().status().key_id.startswith("prod.v1."))
 
 

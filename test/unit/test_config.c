@@ -122,6 +122,8 @@ static void every_field_is_read(void **state)
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
         "rotation: {two_step: true, min_lead: 72h}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
+        "adopt:\n  - {generation: 4, label: etcd key, cka_id: 0aFF, activation: "
+        "2026-12-01T12:00:00Z}\n"
         "log: {format: json, level: debug}\n");
     assert_string_equal(config.ring, "lab-1");
     assert_string_equal(config.socket.path, "/run/x.sock");
@@ -145,6 +147,12 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.pin_count, 1);
     assert_int_equal(config.pins[0].generation, 3);
     assert_int_equal(config.pins[0].fingerprint[31], 0xff);
+    assert_int_equal(config.adopt_count, 1);
+    assert_int_equal(config.adopt[0].generation, 4);
+    assert_string_equal(config.adopt[0].label, "etcd key");
+    assert_int_equal(config.adopt[0].cka_id.len, 2);
+    assert_int_equal(config.adopt[0].cka_id.data[1], 0xff);
+    assert_int_equal(config.adopt[0].activation_utc_s, 1796126400);
     assert_int_equal(config.log_format, KMS_LOG_JSON);
     assert_int_equal(config.log_level, KMS_LOG_DEBUG);
     kms_config_done(&config);
@@ -263,7 +271,7 @@ REFUSES(a_tab_as_indentation_is_refused, "ring: prod\nsocket:\n\tpath: /a\n",
 REFUSES(
     an_unknown_field_is_refused, MINIMAL "rotate: 1d\n",
     "6: unknown field \"rotate\"; known here: ring, socket, tokens, state_dir, refresh, canary, "
-    "clock_skew, ready_timeout, rotation, pins, log")
+    "clock_skew, ready_timeout, rotation, pins, adopt, log")
 REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms\n",
         "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
 REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
@@ -274,7 +282,7 @@ REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
         "6: log: unknown field \"file\"; known here: format, level")
 REFUSES(a_schema_path_is_no_field, MINIMAL "socket.path: /x\n",
         "6: unknown field \"socket.path\"; known here: ring, socket, tokens, state_dir, refresh, "
-        "canary, clock_skew, ready_timeout, rotation, pins, log")
+        "canary, clock_skew, ready_timeout, rotation, pins, adopt, log")
 REFUSES(an_empty_field_name_is_refused, MINIMAL "log: {\"\": x}\n",
         "6: log: unknown field \"\"; known here: format, level")
 REFUSES(a_field_name_with_a_nul_is_refused, MINIMAL "log: {\"level\\0\": info}\n",
@@ -407,6 +415,26 @@ REFUSES(generation_zero_is_refused, MINIMAL "pins:\n  - generation: 0\n",
         "7: pins[0].generation: 0 is out of range 1..999999999")
 REFUSES(a_short_fingerprint_is_refused, MINIMAL "pins:\n  - fingerprint: abcd\n",
         "7: pins[0].fingerprint: \"abcd\" is not 64 hexadecimal digits")
+#define WHEN "activation: 2026-12-01T12:00:00Z"
+REFUSES(an_adoption_without_a_name_is_refused, MINIMAL "adopt:\n  - {generation: 1, " WHEN "}\n",
+        "7: adopt[0]: names no key: give its label, its cka_id or both")
+REFUSES(an_adoption_without_an_activation_is_refused,
+        MINIMAL "adopt:\n  - {generation: 1, label: a}\n",
+        "7: adopt[0].activation: required, but not given")
+REFUSES(an_activation_that_is_no_time_is_refused,
+        MINIMAL "adopt:\n  - {generation: 1, label: a, activation: now}\n",
+        "7: adopt[0].activation: \"now\" is not a UTC time (2026-12-01T12:00:00Z)")
+REFUSES(a_cka_id_of_half_a_byte_is_refused,
+        MINIMAL "adopt:\n  - {generation: 1, cka_id: abc, " WHEN "}\n",
+        "7: adopt[0].cka_id: \"abc\" is not 1 to 64 pairs of hexadecimal digits")
+REFUSES(a_generation_adopted_twice_is_refused,
+        MINIMAL "adopt:\n  - {generation: 1, label: a, " WHEN "}\n"
+                "  - {generation: 1, label: b, " WHEN "}\n",
+        "8: adopt[1]: this generation is adopted above")
+REFUSES(adoptions_that_one_key_may_match_are_refused,
+        MINIMAL "adopt:\n  - {generation: 1, label: a, " WHEN "}\n"
+                "  - {generation: 2, cka_id: ab, " WHEN "}\n",
+        "8: adopt[1]: may name the same key as an entry above: give both label and cka_id")
 REFUSES(a_generation_with_two_pins_is_refused,
         MINIMAL "pins:\n"
                 "  - {generation: 1, fingerprint: " DIGITS "}\n"
@@ -547,6 +575,12 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(generation_zero_is_refused),
     cmocka_unit_test(a_short_fingerprint_is_refused),
     cmocka_unit_test(a_generation_with_two_pins_is_refused),
+    cmocka_unit_test(an_adoption_without_a_name_is_refused),
+    cmocka_unit_test(an_adoption_without_an_activation_is_refused),
+    cmocka_unit_test(an_activation_that_is_no_time_is_refused),
+    cmocka_unit_test(a_cka_id_of_half_a_byte_is_refused),
+    cmocka_unit_test(a_generation_adopted_twice_is_refused),
+    cmocka_unit_test(adoptions_that_one_key_may_match_are_refused),
     cmocka_unit_test(an_unknown_log_format_is_refused),
     cmocka_unit_test(an_unknown_log_level_is_refused),
     cmocka_unit_test(a_pin_in_the_uri_is_refused_without_an_echo),

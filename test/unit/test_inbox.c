@@ -233,7 +233,8 @@ static void a_request_against_the_configurations_pins_is_not_applied(void **unus
     struct kms_error err;
     struct kms_pin trusted = { .generation = 2 };
     fake_keystore_fingerprint(2, trusted.fingerprint);
-    assert_ok(kms_ring_offer_pins(rig.ring, &trusted, 1, &err), &err);
+    const struct kms_vouched vouched = { .pins = &trusted, .pin_count = 1 };
+    assert_ok(kms_ring_offer(rig.ring, &vouched, &err), &err);
     fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
     rig_start(&rig);
     ask_accept(2, 3);

@@ -8,6 +8,8 @@
 #define FIRST "prod.v1@20261201T120000Z"
 #define SECOND "prod.v1@20261201T120001Z"
 
+static const struct kms_kek_filter prod = { .label_prefix = "prod.v" };
+
 enum { NO_PATIENCE_MS = 0, LONG_MS = 60 * 1000 };
 
 /* The fake counts its CKA_IDs up: the key that is added first has the smaller one. */
@@ -107,7 +109,7 @@ static void a_calm_token_is_listed_once(void **state)
     struct bench *bench = *state;
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     (void)generate(bench, FIRST);
-    assert_ok(kms_key_list_settled(bench->ks, "prod", LONG_MS, &inventory, &bench->err),
+    assert_ok(kms_key_list_settled(bench->ks, "prod", &prod, LONG_MS, &inventory, &bench->err),
               &bench->err);
     assert_int_equal(inventory.count, 1);
     assert_int_equal(fake_keystore_calls(bench->fake, FAKE_INVENTORY), 1);
@@ -119,7 +121,7 @@ static void a_listing_that_fails_for_a_moment_is_taken_again(void **state)
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     (void)generate(bench, FIRST);
     fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, 2);
-    assert_ok(kms_key_list_settled(bench->ks, "prod", LONG_MS, &inventory, &bench->err),
+    assert_ok(kms_key_list_settled(bench->ks, "prod", &prod, LONG_MS, &inventory, &bench->err),
               &bench->err);
     assert_int_equal(inventory.count, 1);
 }
@@ -130,8 +132,9 @@ static void duplicates_that_stay_are_listed(void **state)
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     (void)generate(bench, FIRST);
     (void)generate(bench, SECOND);
-    assert_ok(kms_key_list_settled(bench->ks, "prod", NO_PATIENCE_MS, &inventory, &bench->err),
-              &bench->err);
+    assert_ok(
+        kms_key_list_settled(bench->ks, "prod", &prod, NO_PATIENCE_MS, &inventory, &bench->err),
+        &bench->err);
     assert_int_equal(inventory.count, 2);
 }
 
@@ -140,8 +143,9 @@ static void a_token_away_cannot_be_listed(void **state)
     struct bench *bench = *state;
     struct kms_inventory inventory = { 0 };
     fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, -1);
-    assert_int_equal(kms_key_list_settled(bench->ks, "prod", LONG_MS, &inventory, &bench->err),
-                     KMS_E_UNAVAILABLE);
+    assert_int_equal(
+        kms_key_list_settled(bench->ks, "prod", &prod, LONG_MS, &inventory, &bench->err),
+        KMS_E_UNAVAILABLE);
 }
 
 /* --- another command's key --- */

@@ -238,7 +238,7 @@ static void get_reason(uint32_t generation, char *ret_reason, size_t size)
 static void a_promotion_that_cannot_be_written_down_waits_and_says_so(void **unused)
 {
     (void)unused;
-    char path[128], reason[200] = "";
+    char path[128], reason[400] = "";
     fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
     rig_start(&rig);
     snprintf(path, sizeof path, "%s/ring.json.new", rig.dir_path);
@@ -267,7 +267,8 @@ static void pins_of_a_changed_configuration_are_trusted_without_a_restart(void *
     rig_await_status(&rig, KMS_OK, rig_key_id(1, 1));
     struct kms_pin trusted = { .generation = 2 };
     fake_keystore_fingerprint(2, trusted.fingerprint);
-    assert_ok(kms_ring_offer_pins(rig.ring, &trusted, 1, &err), &err);
+    const struct kms_vouched vouched = { .pins = &trusted, .pin_count = 1 };
+    assert_ok(kms_ring_offer(rig.ring, &vouched, &err), &err);
     rig_await_status(&rig, KMS_OK, rig_key_id(2, 2));
 }
 

@@ -16,11 +16,14 @@ static struct fake_keystore *token;
 static struct kms_ring *ring;
 static uint64_t sequence;
 
-static void open_ring(const struct kms_state *state, bool is_new, const struct kms_pin *trusted,
+static void open_ring(const struct kms_state *state, bool is_new, struct kms_pin *trusted,
                       size_t trusted_count)
 {
     struct kms_error err;
-    struct kms_ring_options options = { "prod", trusted, trusted_count };
+    struct kms_ring_options options = {
+        .name = "prod",
+        .vouched = { .pins = trusted, .pin_count = trusted_count },
+    };
     kms_ring_close(ring);
     assert_ok(kms_ring_open(&options, state, is_new, &ring, &err), &err);
 }
@@ -386,7 +389,10 @@ static void a_contradiction_of_configuration_and_pins_is_an_error(void **unused)
     struct kms_error err;
     struct kms_pin pin = { .generation = 1, .fingerprint = { 1 } }, trusted = { .generation = 1 };
     struct kms_state state = { .promoted = 1, .pins = &pin, .pin_count = 1 };
-    struct kms_ring_options options = { "prod", &trusted, 1 };
+    struct kms_ring_options options = {
+        .name = "prod",
+        .vouched = { .pins = &trusted, .pin_count = 1 },
+    };
     struct kms_ring *other;
     assert_int_equal(kms_ring_open(&options, &state, false, &other, &err), KMS_E_PRECONDITION);
     assert_contains(err.msg, "disagree");
@@ -480,17 +486,19 @@ static void pins_that_contradict_ring_json_are_not_taken(void **unused)
     struct kms_pin good = { .generation = 2 }, bad = { .generation = 1 };
     fake_keystore_fingerprint(2, good.fingerprint);
     fake_keystore_fingerprint(9, bad.fingerprint);
+    const struct kms_vouched good_word = { .pins = &good, .pin_count = 1 };
+    const struct kms_vouched bad_word = { .pins = &bad, .pin_count = 1 };
     open_ring(&(struct kms_state){ 0 }, true, &good, 1);
     refresh();
     bool taken = false;
-    assert_ok(kms_ring_take_pins(ring, &taken, &err), &err);
+    assert_ok(kms_ring_take_offer(ring, &taken, &err), &err);
     assert_false(taken);
-    assert_ok(kms_ring_offer_pins(ring, &bad, 1, &err), &err);
-    assert_int_equal(kms_ring_take_pins(ring, &taken, &err), KMS_E_PRECONDITION);
+    assert_ok(kms_ring_offer(ring, &bad_word, &err), &err);
+    assert_int_equal(kms_ring_take_offer(ring, &taken, &err), KMS_E_PRECONDITION);
     refresh();
     assert_int_equal(entry_of(2).state, KMS_KEK_PREACTIVE); /* the old ones stay */
-    assert_ok(kms_ring_offer_pins(ring, &good, 1, &err), &err);
-    assert_ok(kms_ring_take_pins(ring, &taken, &err), &err);
+    assert_ok(kms_ring_offer(ring, &good_word, &err), &err);
+    assert_ok(kms_ring_take_offer(ring, &taken, &err), &err);
     assert_true(taken);
 }
 
