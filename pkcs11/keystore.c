@@ -14,7 +14,7 @@
 #include "seam.h"
 #include "transport.h"
 
-enum { TOKEN_INFO_TRIES = 5 };
+enum { TOKEN_INFO_TRIES = 5, UNWRAP_TRIES = 3 };
 
 struct pkcs11_keystore {
     struct kms_keystore base;
@@ -283,23 +283,37 @@ static enum kms_code corrupt(const struct kms_kek_ref *ref, struct kms_error *er
     return rc;
 }
 
+/* The module had the ciphertext in its hands when it failed. */
+static bool is_of_the_ciphertext(const struct kms_error *err)
+{
+    return err->op != NULL &&
+           (strcmp(err->op, "C_UnwrapKey") == 0 || strcmp(err->op, "C_Decrypt") == 0);
+}
+
 /* A CK_RV alone doesn't tell a bad ciphertext from a bad token, or from a handle that names another
- * key by now: the canary on the same session and key does. */
+ * key by now: the canary on the same session and key does.  Nor does a good canary after one ambiguous
+ * failure: a busy HSM says CKR_FUNCTION_FAILED to a good ciphertext, and to the next one nothing.
+ * Nobody must be told to restore etcd for that, so such a failure has to come again. */
 static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_place *place,
                                 CK_OBJECT_HANDLE kek, struct kms_error *err)
 {
     const struct unwrap_args *args = call->args;
-    enum kms_code rc = pkcs11_unwrap_seed(place->wrap, place->session, kek, args->wrapped,
-                                          args->ret_seed, err);
-    enum pkcs11_class class = rc == KMS_OK ? PKCS11_CLASS_NONE : pkcs11_error_class(err);
-    if (class != PKCS11_CLASS_AMBIGUOUS && class != PKCS11_CLASS_REQUEST)
-        return rc;
-    struct kms_error why;
-    rc = pkcs11_kek_canary(place, call->ref, kek, &call->substituted, &why);
-    if (rc == KMS_OK)
-        return corrupt(call->ref, err);
-    *err = why;
-    return rc;
+    for (int tries = 1;; tries++) {
+        enum kms_code rc = pkcs11_unwrap_seed(place->wrap, place->session, kek, args->wrapped,
+                                              args->ret_seed, err);
+        enum pkcs11_class class = rc == KMS_OK ? PKCS11_CLASS_NONE : pkcs11_error_class(err);
+        if ((class != PKCS11_CLASS_AMBIGUOUS && class != PKCS11_CLASS_REQUEST) ||
+            !is_of_the_ciphertext(err))
+            return rc;
+        struct kms_error why;
+        rc = pkcs11_kek_canary(place, call->ref, kek, &call->substituted, &why);
+        if (rc != KMS_OK) {
+            *err = why;
+            return rc;
+        }
+        if (class == PKCS11_CLASS_REQUEST || tries == UNWRAP_TRIES)
+            return corrupt(call->ref, err);
+    }
 }
 
 static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref *kek,

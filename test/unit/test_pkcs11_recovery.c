@@ -46,6 +46,27 @@ static void a_tampered_ciphertext_is_corrupt_whatever_the_ckr(void **state)
     assert_int_equal(calls(rig, "C_Initialize"), 1);
 }
 
+/* What CloudHSM says when it is busy, among others. */
+static void a_passing_failure_is_not_taken_for_a_damaged_ciphertext(void **state)
+{
+    struct rig *rig = *state;
+    static const CK_RV answers[] = { CKR_GENERAL_ERROR, CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED };
+    const struct kms_wrapped wrapped = rig_sample();
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        fake_module_fail_next(rig->module, "C_UnwrapKey", answers[i]);
+        assert_ok(rig_unwrap(rig, &wrapped), &rig->err);
+    }
+    assert_int_equal(calls(rig, "C_Initialize"), 1);
+}
+
+static void a_seed_that_was_unwrapped_but_not_read_is_not_corrupt(void **state)
+{
+    struct rig *rig = *state;
+    const struct kms_wrapped wrapped = rig_sample();
+    fake_module_fail_next(rig->module, "C_GetAttributeValue", CKR_DEVICE_ERROR);
+    assert_int_equal(rig_unwrap(rig, &wrapped), KMS_E_UNAVAILABLE);
+}
+
 static void an_ambiguous_failure_with_a_bad_canary_is_an_outage(void **state)
 {
     struct rig *rig = *state;
@@ -386,6 +407,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_tampered_ciphertext_is_corrupt_whatever_the_ckr),
+        TEST(a_passing_failure_is_not_taken_for_a_damaged_ciphertext),
+        TEST(a_seed_that_was_unwrapped_but_not_read_is_not_corrupt),
         TEST(an_ambiguous_failure_with_a_bad_canary_is_an_outage),
         TEST(doubt_makes_the_next_inventory_take_fingerprints_again),
         TEST(doubt_that_is_confirmed_reconnects),
