@@ -15,7 +15,7 @@ enum kms_exit {
     KMS_EXIT_ERROR = 1,
     KMS_EXIT_FINDINGS = 2, /* it worked, and found something that wants mending */
     KMS_EXIT_REFUSED = 3,  /* refused for safety; the text says what overrides it */
-    KMS_EXIT_LOST = 4,     /* not recoverable */
+    KMS_EXIT_LOST = 4,     /* not recoverable; no command can know that yet */
 };
 
 /* A subcommand. Its argv[0] is its full name ("hsm-kms key create"), fit for argp. */

@@ -141,6 +141,11 @@ static void print_next(const struct kms_creation *creation, const struct kms_con
         (void)printf("next: rewrite old objects, from %s on (3 + N + M minutes)\n", migration);
     else if (creation->plan.is_first && creation->changed)
         (void)puts("next: hsm-kms serve; a running one finds the key by itself");
+    else if (creation->activation_utc_s <= kms_utc_s())
+        (void)printf("next: its activation has come: a node that hasn't promoted it yet does so at "
+                     "its next refresh, and uses it from its next Status on; see hsm-kms status, "
+                     "and rewrite old objects from %s on\n",
+                     migration);
     else
         (void)printf("next: after %s kube-apiserver's next Status, once a minute, activates it on "
                      "each node; see hsm-kms status\n",

@@ -23,7 +23,15 @@ static const struct {
     { KMS_KEK_ENCRYPT, "encrypt" },
     { KMS_KEK_DECRYPT, "decrypt" },
 };
-enum { ATTRIBUTE_COUNT = sizeof(attribute_names) / sizeof(attribute_names[0]) };
+enum {
+    ATTRIBUTE_COUNT = sizeof(attribute_names) / sizeof(attribute_names[0]),
+    ATTRIBUTES_MAX = 256, /* bytes: all names, with "not" before them */
+};
+
+/* Of a key of `key create`. */
+static const uint32_t usual_attributes = KMS_KEK_SENSITIVE | KMS_KEK_ALWAYS_SENSITIVE |
+                                         KMS_KEK_NEVER_EXTRACTABLE | KMS_KEK_LOCAL |
+                                         KMS_KEK_PRIVATE | KMS_KEK_WRAP | KMS_KEK_UNWRAP;
 
 void kms_key_id_hash(const char *key_id, char ret_hash[static KMS_KEY_ID_HASH_LEN + 1])
 {
@@ -81,39 +89,113 @@ void kms_time_text(int64_t utc_s, char *ret_text, size_t size)
     (void)snprintf(ret_text, size, "%s", stamp);
 }
 
-struct kms_table *kms_kek_view_table(void)
+/* --- rows --- */
+
+struct kms_table *kms_kek_view_table(bool wide)
 {
-    static const char *const head[] = { "GEN",        "STATE",       "ACTIVATION",
-                                        "LABEL",      "KEY_ID",      "SHA256(KEY_ID)",
-                                        "ATTRIBUTES", "FINGERPRINT", "REASON" };
-    enum { COLUMNS = sizeof(head) / sizeof(head[0]) };
-    struct kms_table *table = kms_table_open(COLUMNS);
-    for (size_t i = 0; i < COLUMNS; i++)
+    static const char *const narrow_head[] = { "GEN", "STATE", "ACTIVATION", "KEY_ID",
+                                               "SHA256(KEY_ID)" };
+    static const char *const wide_head[] = { "GEN",        "STATE",       "ACTIVATION",
+                                             "LABEL",      "KEY_ID",      "SHA256(KEY_ID)",
+                                             "ATTRIBUTES", "FINGERPRINT", "REASON" };
+    const char *const *head = wide ? wide_head : narrow_head;
+    size_t columns = wide ? sizeof(wide_head) / sizeof(wide_head[0])
+                          : sizeof(narrow_head) / sizeof(narrow_head[0]);
+    struct kms_table *table = kms_table_open(columns);
+    for (size_t i = 0; i < columns; i++)
         kms_table_add(table, head[i]);
     return table;
 }
 
-void kms_kek_view_row(const struct kms_kek_view *view, struct kms_table *table)
+static bool has(const struct kms_kek_view *view, size_t i)
 {
-    char generation[16], activation[KMS_RFC3339_LEN + 1], hash[KMS_KEY_ID_HASH_LEN + 1];
-    char fingerprint[2 * KMS_FINGERPRINT_LEN + 1] = "", attributes[128] = "";
-    (void)snprintf(generation, sizeof(generation), "%" PRIu32, view->generation);
-    kms_time_text(view->activation_utc_s, activation, sizeof(activation));
-    kms_key_id_hash(view->key_id, hash);
-    if (view->fingerprint.len == KMS_FINGERPRINT_LEN)
-        kms_hex_encode(view->fingerprint, fingerprint);
+    return (view->attributes & (uint32_t)attribute_names[i].bit) != 0;
+}
+
+static void add_attributes(const struct kms_kek_view *view, struct kms_table *table)
+{
+    char text[ATTRIBUTES_MAX] = "";
     size_t len = 0;
     for (size_t i = 0; i < ATTRIBUTE_COUNT; i++)
-        if ((view->attributes & (uint32_t)attribute_names[i].bit) != 0)
-            len += (size_t)snprintf(attributes + len, sizeof(attributes) - len, "%s%s",
-                                    len > 0 ? "," : "", attribute_names[i].name);
-    kms_table_add(table, generation);
-    kms_table_add(table, view->state);
-    kms_table_add(table, activation);
+        if (has(view, i))
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len > 0 ? "," : "",
+                                    attribute_names[i].name);
+    kms_table_add(table, text);
+}
+
+static void note_label(const struct kms_kek_view *view, struct kms_table *table)
+{
+    char usual[KMS_KEK_LABEL_LEN + 1] = "", text[KMS_LABEL_MAX + 16];
+    if (view->generation != 0 && view->activation_utc_s != 0)
+        kms_label_format("", view->generation, view->activation_utc_s, usual); /* after the ring */
+    size_t len = strlen(view->label), usual_len = strlen(usual);
+    if (usual_len > 0 && len >= usual_len && strcmp(view->label + len - usual_len, usual) == 0)
+        return;
+    (void)snprintf(text, sizeof(text), "label: %s", view->label);
+    kms_table_note(table, text);
+}
+
+/* How it differs from a key of `key create`. */
+static void note_attributes(const struct kms_kek_view *view, struct kms_table *table)
+{
+    static const char begin[] = "unlike a key made by key create: ";
+    char text[ATTRIBUTES_MAX] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < ATTRIBUTE_COUNT; i++) {
+        bool usual = (usual_attributes & (uint32_t)attribute_names[i].bit) != 0;
+        if (has(view, i) != usual)
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s",
+                                    len > 0 ? ", " : begin, usual ? "not " : "",
+                                    attribute_names[i].name);
+    }
+    if (len > 0)
+        kms_table_note(table, text);
+}
+
+static void add_notes(const struct kms_kek_view *view, struct kms_table *table)
+{
+    if (view->reason[0] != '\0')
+        kms_table_note(table, view->reason);
+    if (strcmp(view->state, kms_kek_state_name(KMS_KEK_MISSING)) == 0)
+        return; /* it has neither label nor attributes */
+    note_label(view, table);
+    note_attributes(view, table);
+}
+
+static void add_all(const struct kms_kek_view *view, const char *hash, struct kms_table *table)
+{
+    char fingerprint[2 * KMS_FINGERPRINT_LEN + 1] = "";
+    if (view->fingerprint.len == KMS_FINGERPRINT_LEN)
+        kms_hex_encode(view->fingerprint, fingerprint);
     kms_table_add(table, view->label);
     kms_table_add(table, view->key_id);
     kms_table_add(table, hash);
-    kms_table_add(table, attributes);
+    add_attributes(view, table);
     kms_table_add(table, fingerprint);
     kms_table_add(table, view->reason);
+}
+
+static void add_short(const struct kms_kek_view *view, char hash[static KMS_KEY_ID_HASH_LEN + 1],
+                      struct kms_table *table)
+{
+    enum { SHORT_LEN = 7 + 12 }; /* "sha256:" and digits */
+    hash[SHORT_LEN] = '\0';
+    kms_table_add(table, view->key_id);
+    kms_table_add(table, hash);
+    add_notes(view, table);
+}
+
+void kms_kek_view_row(const struct kms_kek_view *view, bool wide, struct kms_table *table)
+{
+    char generation[16], activation[KMS_RFC3339_LEN + 1], hash[KMS_KEY_ID_HASH_LEN + 1] = "";
+    (void)snprintf(generation, sizeof(generation), "%" PRIu32, view->generation);
+    kms_time_text(view->activation_utc_s, activation, sizeof(activation));
+    kms_key_id_hash(view->key_id, hash);
+    kms_table_add(table, generation);
+    kms_table_add(table, view->state);
+    kms_table_add(table, activation);
+    if (wide)
+        add_all(view, hash, table);
+    else
+        add_short(view, hash, table);
 }

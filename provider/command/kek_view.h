@@ -28,9 +28,10 @@ struct kms_kek_view kms_kek_view_of(const struct kms_ring_entry *entry);
  * fingerprint in @object. */
 void kms_kek_view_json(const struct kms_kek_view *view, json_t *object);
 
-/* Everything in one row. */
-struct kms_table *kms_kek_view_table(void);
-void kms_kek_view_row(const struct kms_kek_view *view, struct kms_table *table);
+/* One row each.  @wide: everything, in columns.  Otherwise what fits a terminal: a shortened
+ * SHA-256, and lines under the row for what isn't as usual (reason, label, attributes). */
+struct kms_table *kms_kek_view_table(bool wide);
+void kms_kek_view_row(const struct kms_kek_view *view, bool wide, struct kms_table *table);
 
 /* "2026-12-01T12:00:00Z", "-" for 0. */
 void kms_time_text(int64_t utc_s, char *ret_text, size_t size);

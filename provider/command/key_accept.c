@@ -9,12 +9,13 @@
 #include "command.h"
 #include "json.h"
 #include "kek_view.h"
+#include "key_plan.h"
 #include "keyring.h"
 #include "kms/clock.h"
 #include "request.h"
 #include "text.h"
 
-enum { KEK_BYTES = 32 };
+enum { KEK_BYTES = 32, WARNING_MAX = 320 };
 
 struct options {
     struct kms_keyring_options keyring;
@@ -30,6 +31,7 @@ struct outcome {
     bool changed;
     struct kms_snapshot *snapshot;
     const struct kms_pin *pin; /* this node's, of the generation; NULL: none */
+    char warning[WARNING_MAX]; /* "" if there is time to accept it elsewhere, too */
 };
 
 enum { GENERATION = 256, FINGERPRINT, DRY_RUN };
@@ -194,6 +196,30 @@ static enum kms_code act(const struct kms_keyring *keyring, const struct options
     return rc;
 }
 
+/* From the activation on a node that trusts the key wraps with it, and one that doesn't can't unwrap
+ * that.  A number at or below the promoted one is never promoted again. */
+static void warn_if_late(const struct kms_keyring *keyring, const struct options *options,
+                         struct outcome *outcome)
+{
+    const struct kms_config *config = &keyring->config;
+    const struct kms_ring_entry *meant = find_key(outcome->snapshot, options->generation,
+                                                  options->fingerprint);
+    int64_t now_utc_s = kms_utc_s();
+    int64_t lead_s = kms_key_lead_s(config->refresh_ms, config->clock_skew_ms);
+    if (meant == NULL || options->generation <= keyring->state.promoted ||
+        meant->activation_utc_s > now_utc_s + lead_s)
+        return;
+    char stamp[KMS_RFC3339_LEN + 1];
+    kms_rfc3339_format(meant->activation_utc_s, stamp);
+    (void)snprintf(
+        outcome->warning, sizeof(outcome->warning),
+        "the activation of generation %" PRIu32
+        " %s %s: this node wraps with it as soon as it has pinned and promoted it, and a "
+        "node that hasn't accepted it can't decrypt that: accept it there at once",
+        options->generation, meant->activation_utc_s > now_utc_s ? "is near," : "has passed,",
+        stamp);
+}
+
 /* --- saying --- */
 
 static const char *origin_of(const struct kms_kek_info *kek)
@@ -229,19 +255,32 @@ static void print_json(const struct kms_keyring *keyring, const struct options *
                  pin != NULL
                      ? kms_json_hex((struct kms_bytes){ pin->fingerprint, KMS_FINGERPRINT_LEN })
                      : json_null());
+    kms_json_set(object, "warning", kms_json_text(outcome->warning));
     kms_json_set(object, "keks", keks);
     kms_json_print(object);
 }
 
+/* All of it: it is to be compared, and typed. */
+static void note_fingerprint(const struct kms_kek_view *view, struct kms_table *table)
+{
+    char digits[2 * KMS_FINGERPRINT_LEN + 1], text[sizeof(digits) + 16];
+    if (view->fingerprint.len != KMS_FINGERPRINT_LEN)
+        return;
+    kms_hex_encode(view->fingerprint, digits);
+    (void)snprintf(text, sizeof(text), "fingerprint: %s", digits);
+    kms_table_note(table, text);
+}
+
 static void print_keys(const struct options *options, const struct outcome *outcome)
 {
-    KMS_CLEANUP(kms_table_close_ptr) struct kms_table *table = kms_kek_view_table();
+    KMS_CLEANUP(kms_table_close_ptr) struct kms_table *table = kms_kek_view_table(false);
     for (size_t i = 0; i < outcome->snapshot->count; i++) {
         const struct kms_ring_entry *entry = &outcome->snapshot->entries[i];
         if (!is_on_token(entry, options->generation))
             continue;
         struct kms_kek_view view = kms_kek_view_of(entry);
-        kms_kek_view_row(&view, table);
+        kms_kek_view_row(&view, false, table);
+        note_fingerprint(&view, table);
         (void)printf("origin: ");
         kms_text_put(stdout, entry->kek.label);
         (void)printf(" was %s\n", origin_of(&entry->kek));
@@ -263,6 +302,8 @@ static void print_next(const struct kms_keyring *keyring, const struct options *
     char digits[2 * KMS_FINGERPRINT_LEN + 1], refresh[KMS_DURATION_LEN + 1];
     kms_hex_encode((struct kms_bytes){ options->fingerprint, KMS_FINGERPRINT_LEN }, digits);
     kms_duration_format(keyring->config.refresh_ms, refresh);
+    if (outcome->warning[0] != '\0')
+        (void)printf("warning: %s\n", outcome->warning);
     if (strcmp(outcome->name, "planned") == 0) {
         (void)puts("would leave the request to pin this key\nnext: run it again without --dry-run");
         return;
@@ -274,8 +315,8 @@ static void print_next(const struct kms_keyring *keyring, const struct options *
                      outcome->changed ? "requested" : "requested before, not yet applied", refresh);
     (void)printf("next: hsm-kms key accept --generation %" PRIu32
                  " --fingerprint %s on every other control-plane node of ring %s (each keeps its "
-                 "own pins); then hsm-kms status\n",
-                 options->generation, digits, keyring->config.ring);
+                 "own pins); then hsm-kms key ready --generation %" PRIu32 " --wait 5m on each\n",
+                 options->generation, digits, keyring->config.ring, options->generation);
 }
 
 static int finish(const struct kms_keyring *keyring, const struct options *options,
@@ -327,6 +368,7 @@ static int accept_key(struct kms_keyring *keyring, const struct options *options
         int code = check(keyring, options, outcome);
         if (code != KMS_EXIT_OK)
             return code;
+        warn_if_late(keyring, options, outcome);
         rc = act(keyring, options, outcome, &err);
     }
     if (rc != KMS_OK)
@@ -344,7 +386,7 @@ int kms_command_key_accept(int argc, char **argv)
             "Makes this node trust the key of a generation that it doesn't trust by itself: one "
             "that was imported, or that knowingly took another's place.  The plugin applies it "
             "at its next refresh, or when it starts.  Each node keeps its own pins: repeat it on "
-            "every node.",
+            "every node, before the activation; it warns when that is near or past.",
         .children = children,
     };
     struct options options = { 0 };

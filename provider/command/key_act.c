@@ -170,6 +170,38 @@ static enum kms_code fail_absent(const struct kms_key_target *target, struct kms
                     target->generation, narrowed ? " with these digits" : "");
 }
 
+/* --- other nodes --- */
+
+/* False: @outcome is refused.  @entry NULL: only a number is to be buried. */
+static bool ask_peers(const struct kms_key_scene *scene, uint32_t generation,
+                      const struct kms_ring_entry *entry, bool is_new,
+                      struct kms_key_outcome *outcome)
+{
+    const struct kms_key_ending ending = {
+        .ring = scene->ring,
+        .generation = generation,
+        .is_new = is_new,
+        .on_token = entry != NULL,
+        .activation_utc_s = entry != NULL ? entry->activation_utc_s : 0,
+        .now_utc_s = scene->now_utc_s,
+        .clock_skew_ms = scene->clock_skew_ms,
+    };
+    for (size_t i = 0; i < scene->peer_count; i++) {
+        char why[KMS_KEY_PEER_TEXT_MAX];
+        if (kms_key_peer_allows(&scene->peers[i], &ending, why))
+            continue;
+        (void)kms_key_refuse(outcome, "generation %" PRIu32 ": %s", generation, why);
+        return false;
+    }
+    return true;
+}
+
+/* What this node knows is no proof for the others. */
+static const char *unasked(const struct kms_key_scene *scene)
+{
+    return scene->peer_count > 0 ? "" : KMS_KEY_UNASKED;
+}
+
 /* --- destroying --- */
 
 static bool is_buried(const struct kms_key_scene *scene, uint32_t generation)
@@ -309,11 +341,12 @@ enum kms_code kms_key_cancel(const struct kms_key_scene *scene, const struct kms
             target->generation, promoted,
             scene->state_known || scene->node_promoted != 0 ? "" : ", or would be on a new node");
     const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
-    if (outcome->refused)
+    if (outcome->refused || !ask_peers(scene, target->generation, entry, true, outcome))
         return KMS_OK;
     kms_key_next(outcome,
                  "the same on every other node, whose create could else use the number again; then "
-                 "hsm-kms key create");
+                 "hsm-kms key create%s",
+                 unasked(scene));
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
     if (entry->adopted)
@@ -350,7 +383,7 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
     if (generation == kms_key_promoted(scene))
         return kms_key_refuse(outcome, "generation %" PRIu32 " is the promoted one", generation);
     const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
-    if (outcome->refused)
+    if (outcome->refused || !ask_peers(scene, generation, entry, false, outcome))
         return KMS_OK;
     if (entry != NULL && !is_disabled(&entry->kek))
         return kms_key_refuse(outcome,
@@ -362,13 +395,17 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
     if (verified == NULL || strcmp(verified, expected) != 0)
         return kms_key_refuse(
             outcome,
-            "it is lost for ever. Verify that no object in etcd and no etcd backup that you keep "
+            "it is lost for ever. Verify that every node has promoted a later generation (--socket "
+            "and "
+            "--nodes ask them), that no object in etcd and no etcd backup that you keep "
             "names %s, that no kube-apiserver has read one since key disable (Decrypt calls that "
             "fail with 'disabled'), and that the HSM's own backup has the key if you must keep it; "
             "then add --i-have-verified %s",
             expected, expected);
-    kms_key_next(outcome, "the same on every other node, which remembers its numbers for itself; "
-                          "hsm-kms status shows there that nothing is missed");
+    kms_key_next(outcome,
+                 "the same on every other node, which remembers its numbers for itself; hsm-kms "
+                 "status shows there that nothing is missed%s",
+                 unasked(scene));
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
     return remove_key(scene, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome, err);
@@ -390,8 +427,8 @@ static void say_what_follows(const struct kms_key_scene *scene, uint32_t generat
         kms_key_next(outcome,
                      "every plugin stops using it at its next refresh; key enable %" PRIu32
                      " undoes it. It is a safety catch, no defence against a thief of a PIN that "
-                     "may modify keys",
-                     generation);
+                     "may modify keys%s",
+                     generation, unasked(scene));
     else if (generation > kms_key_promoted(scene))
         kms_key_next(outcome, "every plugin takes it up at its next refresh, and promotes it once "
                               "its activation has passed");
@@ -414,6 +451,8 @@ enum kms_code kms_key_set_usable(const struct kms_key_scene *scene,
         return KMS_OK;
     if (entry == NULL)
         return fail_absent(target, err);
+    if (!usable && !ask_peers(scene, generation, entry, false, outcome))
+        return KMS_OK;
     if (!usable && generation > promoted && kms_key_is_usable(entry) &&
         kms_key_is_activated(scene, entry))
         return kms_key_refuse(outcome,

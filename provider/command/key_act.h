@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "key_peer.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "ring.h"
@@ -20,6 +21,8 @@ struct kms_key_scene {
     const struct kms_snapshot *snapshot;
     uint32_t
         node_promoted; /* as the plugin on the local socket says; 0: nothing, or nobody there */
+    const struct kms_key_peer *peers; /* the nodes that were asked; none: nobody named any */
+    size_t peer_count;
     int64_t now_utc_s;
     int64_t refresh_ms, clock_skew_ms;
 };
@@ -31,7 +34,13 @@ struct kms_key_target {
     const char *cka_id;      /* the same */
 };
 
-enum { KMS_KEY_TEXT_MAX = 1024 };
+enum { KMS_KEY_TEXT_MAX = 1024, KMS_KEY_FACTS_MAX = 2 };
+
+/* What only one command's JSON has. */
+struct kms_key_fact {
+    const char *name;                   /* NULL: none */
+    char value[2 * KMS_SHA256_LEN + 1]; /* "": null */
+};
 
 /* What the command says in the end; an act that works or refuses returns KMS_OK and fills this. */
 struct kms_key_outcome {
@@ -41,7 +50,12 @@ struct kms_key_outcome {
     char text[KMS_KEY_TEXT_MAX];
     char next[KMS_KEY_TEXT_MAX]; /* the next step */
     struct kms_kek_info kek;     /* the key it is about, label "" if there is none */
+    struct kms_key_fact facts[KMS_KEY_FACTS_MAX];
 };
+/* Appended to the next step of what ends a key, where nobody named a node. */
+#define KMS_KEY_UNASKED                                                                            \
+    ". No other node was asked what it has promoted: --socket and --nodes do that"
+
 /* Return KMS_OK, so that `return kms_key_refuse(…)` reads well. */
 enum kms_code kms_key_refuse(struct kms_key_outcome *outcome, const char *fmt, ...)
     KMS_PRINTF(2, 3);
@@ -66,7 +80,8 @@ const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
 /* The acts: KMS_OK with *outcome, or the failure of the token or of state_dir; a text says what was
  * done until then.  All may be run again. */
 
-/* Destroys a key that no node can have promoted, and buries its number. */
+/* Destroys a key that no node can have promoted, and buries its number.  This one, disabling and
+ * kms_key_destroy() are refused, too, if one of the scene's peers may need the key. */
 KMS_MUST_CHECK enum kms_code kms_key_cancel(const struct kms_key_scene *scene,
                                             const struct kms_key_target *target, bool dry_run,
                                             struct kms_key_outcome *outcome, struct kms_error *err);

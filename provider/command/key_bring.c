@@ -11,7 +11,10 @@
 #include "rotation_rule.h"
 #include "transport_names.h"
 
-enum { TOKEN_TIMEOUT_MS = 10 * 1000 };
+enum {
+    TOKEN_TIMEOUT_MS = 10 * 1000,
+    ACCEPT_S = 24 * 3600, /* for an operator who goes from node to node */
+};
 
 static int64_t token_deadline_ms(void)
 {
@@ -24,15 +27,29 @@ static bool is_guest(const struct kms_kek_info *kek, const struct kms_key_guest 
            memcmp(kek->fingerprint, guest->fingerprint, KMS_FINGERPRINT_LEN) == 0;
 }
 
-static void say_how_to_trust(const struct kms_key_guest *guest, uint32_t generation,
+/* A node that trusts the key promotes it at its activation, and another that doesn't can't unwrap what
+ * that one wraps. */
+static void say_how_to_trust(const struct kms_key_scene *scene, const struct kms_key_guest *guest,
+                             uint32_t generation, int64_t activation_utc_s,
                              struct kms_key_outcome *outcome)
 {
-    char fingerprint[2 * KMS_FINGERPRINT_LEN + 1];
+    char fingerprint[2 * KMS_FINGERPRINT_LEN + 1], stamp[KMS_RFC3339_LEN + 1], when[96];
     kms_hex_encode((struct kms_bytes){ guest->fingerprint, KMS_FINGERPRINT_LEN }, fingerprint);
-    kms_key_next(outcome,
-                 "on each node, before any can use it: hsm-kms key accept --generation %" PRIu32
-                 " --fingerprint %s, or the same under pins: of its configuration",
-                 generation, fingerprint);
+    kms_rfc3339_format(activation_utc_s, stamp);
+    bool is_late = activation_utc_s <=
+                   scene->now_utc_s + kms_key_lead_s(scene->refresh_ms, scene->clock_skew_ms);
+    (void)snprintf(when, sizeof(when),
+                   is_late ? "at once and together (its activation is %s)"
+                           : "before %s, its activation",
+                   stamp);
+    kms_key_next(
+        outcome,
+        "on every node, %s: hsm-kms key accept --generation %" PRIu32
+        " --fingerprint %s, or the same under pins: of its configuration; then hsm-kms key "
+        "ready --generation %" PRIu32
+        ". From its activation on a node that accepted it writes under it, and one that "
+        "didn't can't read that",
+        when, generation, fingerprint, generation);
 }
 
 /* @label NULL: only tried.  *ret_rejected: @outcome says why the key isn't the expected one. */
@@ -89,7 +106,7 @@ static enum kms_code report_there(const struct kms_key_scene *scene,
     if (kms_key_is_usable(entry))
         kms_key_next(outcome, "hsm-kms status");
     else
-        say_how_to_trust(guest, entry->generation, outcome);
+        say_how_to_trust(scene, guest, entry->generation, entry->activation_utc_s, outcome);
     return kms_key_report(outcome, "there", false,
                           "the key is on the token as generation %" PRIu32 "; nothing was imported",
                           entry->generation);
@@ -116,6 +133,18 @@ static bool refuse_by_plan(const struct kms_key_plan *plan, struct kms_key_outco
     return true;
 }
 
+/* The lead that lets nodes see a key isn't enough: each must be told to trust it.  Only the first key
+ * comes at once, since nothing works before. */
+static void leave_time_to_accept(const struct kms_key_plan_input *input, struct kms_key_plan *plan)
+{
+    int64_t least_utc_s = input->now_utc_s + ACCEPT_S;
+    if (plan->kind != KMS_KEY_CREATE || plan->is_first || input->activate != NULL ||
+        plan->activation_utc_s >= least_utc_s)
+        return;
+    plan->activation_utc_s = least_utc_s;
+    kms_label_format(input->ring, plan->generation, least_utc_s, plan->label);
+}
+
 /* *ret_refused: @outcome says why. */
 static enum kms_code make_plan(const struct kms_key_scene *scene,
                                const struct kms_key_timing *timing, struct kms_key_plan *plan,
@@ -136,6 +165,7 @@ static enum kms_code make_plan(const struct kms_key_scene *scene,
     enum kms_code rc = kms_key_plan(&input, plan, err);
     if (rc != KMS_OK)
         return rc;
+    leave_time_to_accept(&input, plan);
     char why[KMS_KEY_TEXT_MAX] = "";
     *ret_refused = true;
     if (!kms_rotation_allows(&timing->rule, KMS_ROTATION_COMMIT, &input, plan, why, sizeof(why)))
@@ -145,9 +175,11 @@ static enum kms_code make_plan(const struct kms_key_scene *scene,
 }
 
 static enum kms_code settle(const struct kms_key_scene *scene, const struct kms_key_guest *guest,
-                            struct kms_kek_info *kek, uint32_t generation,
+                            struct kms_kek_info *kek, const struct kms_key_plan *plan,
                             struct kms_key_outcome *outcome, struct kms_error *err)
 {
+    uint32_t generation = plan->generation;
+    int64_t activation_utc_s = 0;
     bool yielded = false;
     enum kms_code rc = kms_key_settle(scene->keystore, scene->ring, KMS_KEY_PATIENCE_MS, kek,
                                       &yielded, err);
@@ -160,7 +192,10 @@ static enum kms_code settle(const struct kms_key_scene *scene, const struct kms_
                         "cancel that one, or run it again once it is promoted",
                         generation);
     outcome->kek = *kek;
-    say_how_to_trust(guest, generation, outcome);
+    /* the one that stands may be another command's, with another activation */
+    if (!kms_label_parse(scene->ring, kek->label, &generation, &activation_utc_s))
+        activation_utc_s = plan->activation_utc_s;
+    say_how_to_trust(scene, guest, generation, activation_utc_s, outcome);
     return kms_key_report(outcome, yielded ? "yielded" : "imported", !yielded,
                           "imported generation %" PRIu32
                           "; its origin stays visible for ever (CKA_LOCAL is false), so no node "
@@ -185,7 +220,7 @@ enum kms_code kms_key_import(const struct kms_key_scene *scene, const struct kms
     if (rc != KMS_OK || refused)
         return rc;
     if (!dry_run)
-        return settle(scene, guest, &kek, plan.generation, outcome, err);
+        return settle(scene, guest, &kek, &plan, outcome, err);
     outcome->kek = kek;
     memcpy(outcome->kek.label, plan.label, sizeof(outcome->kek.label));
     return kms_key_report(outcome, "planned", false,
@@ -249,7 +284,7 @@ static void say_what_follows(const struct kms_key_scene *scene, const struct kms
     uint32_t generation = 0;
     int64_t activation_utc_s = 0;
     if (kms_label_parse(scene->ring, label, &generation, &activation_utc_s))
-        say_how_to_trust(guest, generation, outcome);
+        say_how_to_trust(scene, guest, generation, activation_utc_s, outcome);
     else
         kms_key_next(outcome,
                      "commit it on the first token; then, here, the same command with --label-like "

@@ -15,7 +15,8 @@ struct kms_key_guest {
 };
 
 /* Makes the key the next generation, by the rules of a committed one: its backup is where it comes
- * from.  A rerun finds it in the ring. */
+ * from.  Unless @timing says when, its activation leaves a day to accept it on every node.  A rerun
+ * finds it in the ring. */
 KMS_MUST_CHECK enum kms_code kms_key_import(const struct kms_key_scene *scene,
                                             const struct kms_key_guest *guest,
                                             const struct kms_key_timing *timing, bool dry_run,

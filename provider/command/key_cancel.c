@@ -4,6 +4,7 @@
 
 struct options {
     struct kms_key_options key;
+    struct kms_node_sources sources;
     bool dry_run;
 };
 
@@ -20,6 +21,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->key;
+        state->child_inputs[1] = &options->sources;
         return 0;
     case DRY_RUN:
         options->dry_run = true;
@@ -36,23 +38,35 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *input,
     return kms_key_cancel(&stage->scene, &options->key.target, options->dry_run, outcome, err);
 }
 
+static void options_done(struct options *options)
+{
+    kms_node_sources_done(&options->sources);
+}
+
 int kms_command_key_cancel(int argc, char **argv)
 {
-    static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 }, { 0 } };
+    static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 },
+                                                  { &kms_node_sources_argp, 0, NULL, 0 },
+                                                  { 0 } };
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse,
         .doc = "Destroys a generation whose activation is still to come, so that no node can have "
-               "promoted it, and buries its number.  A rerun finishes what a first run began.",
+               "promoted it, and buries its number.  A rerun finishes what a first run began.\v"
+               "With --socket or --nodes every named node is asked first, and the command refuses "
+               "if one of them has promoted the generation or a later one, may promote it at any "
+               "moment, or doesn't answer.  Give GENERATION before the files of --nodes.",
         .children = children,
     };
-    struct options options = { .dry_run = false };
+    KMS_CLEANUP(options_done) struct options options = { .dry_run = false };
     if (kms_command_parse(&argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
     const struct kms_key_job job = {
         .name = "key-cancel",
         .keyring = &options.key.keyring,
         .ask_node = true,
+        .sources = &options.sources,
+        .generation = options.key.target.generation,
         .dry_run = options.dry_run,
         .input = &options,
         .act = act,

@@ -303,8 +303,9 @@ int kms_command_key_describe(int argc, char **argv)
     if (kms_command_parse(&argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
     KMS_CLEANUP(kms_key_stage_done) struct kms_key_stage stage = { .snapshot = NULL };
+    const struct kms_key_inquiry nobody = { .ask_node = false };
     struct kms_error err = { 0 };
-    if (kms_key_stage_init(&stage, &options.keyring, false, &err) != KMS_OK)
+    if (kms_key_stage_init(&stage, &options.keyring, &nobody, &err) != KMS_OK)
         return kms_command_fail(&err);
     return kms_command_finish(tell(&stage, &options));
 }

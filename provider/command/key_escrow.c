@@ -26,6 +26,7 @@ struct export_options {
     struct kms_keyring_options keyring;
     const char *to, *recipient;
     struct kms_key_departure departure;
+    bool hash_given; /* else the recipient's file says it */
     bool dry_run;
 };
 
@@ -35,8 +36,8 @@ static const struct argp_option export_argp_options[] = {
       "what key transport-key says there that its SHA-256 is", 0 },
     { "out", OUT, "FILE", 0, "the escrow file; written as the owner of state_dir", 0 },
     { "hash", HASH, "NAME", 0,
-      "of RSA-OAEP: sha256 (default; SHA-1 if this module takes no other), or sha1 for a recipient "
-      "that takes no other",
+      "of RSA-OAEP: sha256 (but SHA-1 if this module takes no other) or sha1; default: what the "
+      "recipient's file says, else sha256",
       0 },
     { "discard-unfinished", DISCARD, NULL, 0,
       "destroy prepared keys that interrupted exports left extractable", 0 },
@@ -61,6 +62,7 @@ static error_t parse_export(int key, char *arg, struct argp_state *state)
         options->departure.path = arg;
         return 0;
     case HASH:
+        options->hash_given = true;
         if (!kms_oaep_hash_parse(arg, &options->departure.hash))
             argp_error(state, "--hash is sha256 or sha1");
         return 0;
@@ -102,14 +104,17 @@ static int run_export(int argc, char **argv)
                "an interrupted run began.",
         .children = children,
     };
-    struct export_options options = { .departure = { .hash = KMS_OAEP_SHA256 } };
+    struct export_options options = { .to = NULL };
     struct kms_spki recipient;
+    enum kms_oaep_hash hash = KMS_OAEP_SHA256;
     struct kms_error err = { 0 };
     char digest[2 * KMS_SHA256_LEN + 1];
     if (kms_command_parse(&argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
-    if (kms_spki_read(options.to, &recipient, &err) != KMS_OK)
+    if (kms_spki_read(options.to, &recipient, &hash, &err) != KMS_OK)
         return kms_command_fail(&err);
+    if (!options.hash_given)
+        options.departure.hash = hash;
     kms_spki_digest(&recipient, digest);
     if (strcasecmp(digest, options.recipient) != 0) {
         (void)kms_command_error("refused: the recipient's public key has SHA-256 %s, not what was "

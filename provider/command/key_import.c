@@ -19,7 +19,7 @@ static const struct argp_option argp_options[] = {
       0 },
     { "activate", ACTIVATE, "WHEN", 0,
       "now, +DURATION (+1h) or a UTC time (2026-12-01T12:00:00Z); default: now for the first key, "
-      "else after 2 x refresh + clock_skew, and not before rotation.min_lead",
+      "else after 24h, or rotation.min_lead if that is longer",
       0 },
     { "force", FORCE, NULL, 0,
       "allow an activation before all nodes can know the key, or a damaged ring.json; never one "
@@ -77,9 +77,12 @@ int kms_command_key_import(int argc, char **argv)
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse,
-        .doc = "Makes a key from elsewhere the ring's next generation.  It is unwrapped inside the "
-               "token, and stays there only if it has the expected fingerprint.  No node uses it "
-               "before each has been told to trust it: key accept, or pins: in the configuration.",
+        .doc =
+            "Makes a key from elsewhere the ring's next generation.  It is unwrapped inside the "
+            "token, and stays there only if it has the expected fingerprint.  No node uses it "
+            "before each has been told to trust it: key accept, or pins: in the configuration.  "
+            "Do that on every node before the activation: from then on those that trust it write "
+            "what the others can't read.",
         .children = children,
     };
     KMS_CLEANUP(kms_file_done) struct kms_file file = { 0 };

@@ -10,6 +10,7 @@
 #include "escrow_file.h"
 #include "key_renew.h"
 #include "kms/clock.h"
+#include "transport_names.h"
 
 enum { TOKEN_TIMEOUT_MS = 10 * 1000 };
 
@@ -250,6 +251,18 @@ static enum kms_code export_by_file(const struct kms_key_scene *scene,
     return make_anew(scene, departure, escrow, NULL, outcome, err);
 }
 
+/* For JSON: whose key it is, and by which hash once that is settled. */
+static void state_facts(const struct kms_key_departure *departure, const struct kms_escrow *escrow,
+                        struct kms_key_outcome *outcome)
+{
+    outcome->facts[0].name = "recipient";
+    kms_spki_digest(departure->recipient, outcome->facts[0].value);
+    outcome->facts[1].name = "oaep_hash";
+    if (escrow->complete)
+        (void)snprintf(outcome->facts[1].value, sizeof(outcome->facts[1].value), "%s",
+                       kms_oaep_hash_name(escrow->blob.hash));
+}
+
 enum kms_code kms_key_escrow(const struct kms_key_scene *scene,
                              const struct kms_key_departure *departure, bool dry_run,
                              struct kms_key_outcome *outcome, struct kms_error *err)
@@ -259,6 +272,7 @@ enum kms_code kms_key_escrow(const struct kms_key_scene *scene,
     enum kms_code rc = kms_escrow_read(departure->path, &found, &escrow, err);
     if (rc != KMS_OK || (found && refuse_file(scene, departure, &escrow, outcome)))
         return rc;
+    state_facts(departure, &escrow, outcome);
     if (!found) {
         rc = clear_strays(scene, departure, dry_run, outcome, err);
         if (rc != KMS_OK || outcome->refused)
@@ -268,5 +282,9 @@ enum kms_code kms_key_escrow(const struct kms_key_scene *scene,
                                   "would prepare a key, with a copy for the other token");
         rc = begin(scene, departure, &escrow, err);
     }
-    return rc == KMS_OK ? export_by_file(scene, departure, &escrow, dry_run, outcome, err) : rc;
+    if (rc == KMS_OK)
+        rc = export_by_file(scene, departure, &escrow, dry_run, outcome, err);
+    if (rc == KMS_OK)
+        state_facts(departure, &escrow, outcome);
+    return rc;
 }

@@ -85,14 +85,21 @@ static bool refuse_by_plan(const struct kms_key_plan *plan, struct kms_key_outco
     return true;
 }
 
-static void say_when(int64_t activation_utc_s, struct kms_key_outcome *outcome)
+static void say_when(const struct kms_key_scene *scene, int64_t activation_utc_s,
+                     struct kms_key_outcome *outcome)
 {
     char activation[KMS_RFC3339_LEN + 1];
     kms_rfc3339_format(activation_utc_s, activation);
-    kms_key_next(outcome,
-                 "after %s kube-apiserver's next Status, once a minute, activates it on each node; "
-                 "see hsm-kms status",
-                 activation);
+    if (activation_utc_s <= scene->now_utc_s)
+        kms_key_next(outcome,
+                     "its activation, %s, has come: a node that hasn't promoted it yet does so at "
+                     "its next refresh, and uses it from its next Status on; see hsm-kms status",
+                     activation);
+    else
+        kms_key_next(outcome,
+                     "after %s kube-apiserver's next Status, once a minute, activates it on each "
+                     "node; see hsm-kms status",
+                     activation);
 }
 
 static bool same_material(const struct kms_kek_info *a, const struct kms_kek_info *b)
@@ -109,11 +116,12 @@ static bool waits_for_accept(const struct kms_kek_info *kek)
     return (kek->known & kek->attributes & KMS_KEK_LOCAL) == 0;
 }
 
-static void say_what_the_copy_waits_for(uint32_t generation, const struct kms_kek_info *copy,
-                                        int64_t activation_utc_s, struct kms_key_outcome *outcome)
+static void say_what_the_copy_waits_for(const struct kms_key_scene *scene, uint32_t generation,
+                                        const struct kms_kek_info *copy, int64_t activation_utc_s,
+                                        struct kms_key_outcome *outcome)
 {
     if (!waits_for_accept(copy))
-        say_when(activation_utc_s, outcome);
+        say_when(scene, activation_utc_s, outcome);
     else
         kms_key_next(outcome,
                      "on every node, hsm-kms key accept --generation %" PRIu32
@@ -143,8 +151,14 @@ static enum kms_code report_copy(const struct kms_key_scene *scene, uint32_t old
     outcome->kek = copy->kek;
     if (promoted)
         kms_key_next(outcome, "hsm-kms status");
+    else if (kms_key_is_usable(copy) && waits_for_accept(&copy->kek))
+        kms_key_next(outcome,
+                     "this node trusts it already; on every other node that doesn't, hsm-kms key "
+                     "accept --generation %" PRIu32 "; then hsm-kms status",
+                     copy->generation);
     else
-        say_what_the_copy_waits_for(copy->generation, &copy->kek, copy->activation_utc_s, outcome);
+        say_what_the_copy_waits_for(scene, copy->generation, &copy->kek, copy->activation_utc_s,
+                                    outcome);
     return kms_key_report(outcome, promoted ? "promoted" : "pending", false,
                           "generation %" PRIu32 " has the material of generation %" PRIu32
                           " and %s; nothing was copied",
@@ -215,7 +229,7 @@ enum kms_code kms_key_revert(const struct kms_key_scene *scene, const struct kms
     enum kms_code rc = make_plan(scene, timing, &input, &plan, err);
     if (rc != KMS_OK || refuse_by_plan(&plan, outcome))
         return rc;
-    say_what_the_copy_waits_for(plan.generation, &old->kek, plan.activation_utc_s, outcome);
+    say_what_the_copy_waits_for(scene, plan.generation, &old->kek, plan.activation_utc_s, outcome);
     if (!dry_run)
         return copy_key(scene, old, &plan, outcome, err);
     outcome->kek = old->kek;
@@ -311,6 +325,26 @@ static const char *find_flaw(const struct kms_kek_info *kek)
     return kek->fingerprinted ? NULL : "has no fingerprint";
 }
 
+static void say_what_became_of_it(const struct kms_key_scene *scene,
+                                  const struct kms_ring_entry *entry,
+                                  struct kms_key_outcome *outcome)
+{
+    uint32_t promoted = kms_key_promoted(scene);
+    if (!kms_key_is_usable(entry))
+        kms_key_next(outcome,
+                     "generation %" PRIu32 " is %s on this node: %.300s; see hsm-kms key list",
+                     entry->generation, kms_kek_state_name(entry->state), entry->reason);
+    else if (entry->generation < promoted)
+        kms_key_next(outcome,
+                     "nothing; generation %" PRIu32 " is promoted, and this one decrypts what it "
+                     "wrapped",
+                     promoted);
+    else if (entry->generation == promoted)
+        kms_key_next(outcome, "nothing; it is promoted; see hsm-kms status");
+    else
+        say_when(scene, entry->activation_utc_s, outcome);
+}
+
 /* A rerun after the commit: the record leads from the id to the material, which is in the ring. */
 static enum kms_code find_committed(const struct kms_key_scene *scene, const char *id,
                                     struct kms_key_outcome *outcome, struct kms_error *err)
@@ -326,7 +360,7 @@ static enum kms_code find_committed(const struct kms_key_scene *scene, const cha
             memcmp(entry->kek.fingerprint, backup.fingerprint, KMS_FINGERPRINT_LEN) != 0)
             continue;
         outcome->kek = entry->kek;
-        say_when(entry->activation_utc_s, outcome);
+        say_what_became_of_it(scene, entry, outcome);
         return kms_key_report(outcome, "committed", false,
                               "%s is committed already, as generation %" PRIu32, id,
                               entry->generation);
@@ -401,7 +435,7 @@ static enum kms_code commit_sound(const struct kms_key_scene *scene, const struc
         return kms_key_refuse(outcome, "%.900s", why);
     if (refuse_by_plan(&plan, outcome))
         return KMS_OK;
-    say_when(plan.activation_utc_s, outcome);
+    say_when(scene, plan.activation_utc_s, outcome);
     memcpy(backup->fingerprint, kek->fingerprint, KMS_FINGERPRINT_LEN);
     if (!dry_run)
         return commit_key(scene, kek, &plan, backup, outcome, err);

@@ -68,7 +68,7 @@ static error_t parse_generation(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_ARG:
         if (options->target.generation != 0)
-            argp_error(state, "one generation, please");
+            return ARGP_ERR_UNKNOWN; /* a file after --nodes, or one too many */
         options->target.generation = kms_key_parse_generation(state, arg);
         return 0;
     case ARGP_KEY_END:
@@ -114,13 +114,16 @@ static uint32_t ask_node_promoted(const struct kms_config *config)
 }
 
 enum kms_code kms_key_stage_init(struct kms_key_stage *stage,
-                                 const struct kms_keyring_options *options, bool ask_node,
-                                 struct kms_error *err)
+                                 const struct kms_keyring_options *options,
+                                 const struct kms_key_inquiry *inquiry, struct kms_error *err)
 {
     const struct kms_config *config = &stage->keyring.config;
     enum kms_code rc = kms_keyring_init(&stage->keyring, options, err);
     /* before the clock is read: who promotes a key later does so after its activation */
-    uint32_t node_promoted = rc == KMS_OK && ask_node ? ask_node_promoted(config) : 0;
+    uint32_t node_promoted = rc == KMS_OK && inquiry->ask_node ? ask_node_promoted(config) : 0;
+    if (rc == KMS_OK && inquiry->sources != NULL)
+        rc = kms_key_survey_take(&stage->survey, inquiry->sources, options->config_path,
+                                 inquiry->generation, err);
     if (rc == KMS_OK)
         rc = kms_keyring_list(&stage->keyring, &stage->inventory, err);
     int64_t now_utc_s = kms_utc_s();
@@ -137,6 +140,8 @@ enum kms_code kms_key_stage_init(struct kms_key_stage *stage,
         .state_known = stage->keyring.state_known,
         .snapshot = stage->snapshot,
         .node_promoted = node_promoted,
+        .peers = stage->survey.peers,
+        .peer_count = stage->survey.count,
         .now_utc_s = now_utc_s,
         .refresh_ms = config->refresh_ms,
         .clock_skew_ms = config->clock_skew_ms,
@@ -149,6 +154,7 @@ void kms_key_stage_done(struct kms_key_stage *stage)
     if (stage->snapshot != NULL)
         kms_snapshot_release(stage->snapshot);
     kms_inventory_done(&stage->inventory);
+    kms_key_survey_done(&stage->survey);
     kms_keyring_done(&stage->keyring);
     *stage = (struct kms_key_stage){ 0 };
 }
@@ -176,20 +182,25 @@ static struct kms_kek_view view_of(const struct kms_keyring *keyring,
     return view;
 }
 
-static void print_json(const struct kms_key_job *job, const struct kms_keyring *keyring,
+static void print_json(const struct kms_key_job *job, const struct kms_key_stage *stage,
                        const struct kms_key_outcome *outcome)
 {
+    const char *ring = stage->keyring.config.ring;
     char key_id[KMS_KEY_ID_LEN + 1];
     json_t *object = kms_json_open(job->name);
     kms_json_set(object, "changed", json_boolean(outcome->changed));
     kms_json_set(object, "dry_run", json_boolean(job->dry_run));
     kms_json_set(object, "outcome", kms_json_text(outcome->name));
     kms_json_set(object, "message", kms_json_text(outcome->text));
-    kms_json_set(object, "ring", kms_json_text(keyring->config.ring));
+    kms_json_set(object, "ring", kms_json_text(ring));
     if (outcome->kek.label[0] != '\0') {
-        struct kms_kek_view view = view_of(keyring, &outcome->kek, key_id);
+        struct kms_kek_view view = view_of(&stage->keyring, &outcome->kek, key_id);
         kms_kek_view_json(&view, object);
     }
+    for (size_t i = 0; i < KMS_KEY_FACTS_MAX && outcome->facts[i].name != NULL; i++)
+        kms_json_set(object, outcome->facts[i].name, kms_json_text(outcome->facts[i].value));
+    if (stage->survey.count > 0)
+        kms_json_set(object, "nodes", kms_key_survey_json(&stage->survey));
     kms_json_print(object);
 }
 
@@ -217,17 +228,34 @@ static void print_kek(const struct kms_keyring *keyring, const struct kms_kek_in
     print_line("fingerprint", fingerprint);
 }
 
-static void print_text(const struct kms_key_job *job, const struct kms_keyring *keyring,
+static void print_peers(const struct kms_key_scene *scene)
+{
+    for (size_t i = 0; i < scene->peer_count; i++) {
+        char text[KMS_KEY_PEER_TEXT_MAX];
+        kms_key_peer_text(&scene->peers[i], scene->now_utc_s, text);
+        print_line("node", text);
+    }
+}
+
+static void print_text(const struct kms_key_job *job, const struct kms_key_stage *stage,
                        const struct kms_key_outcome *outcome)
 {
+    bool unasked = job->sources != NULL && stage->scene.peer_count == 0;
     kms_text_put(stdout, outcome->text);
     (void)putchar('\n');
     if (outcome->kek.label[0] != '\0')
-        print_kek(keyring, &outcome->kek);
+        print_kek(&stage->keyring, &outcome->kek);
+    print_peers(&stage->scene);
     if (job->dry_run && strcmp(outcome->name, "planned") == 0)
-        (void)puts("next: run it again without --dry-run");
+        (void)printf("next: run it again without --dry-run%s\n", unasked ? KMS_KEY_UNASKED : "");
     else
         (void)printf("next: %s\n", outcome->next);
+}
+
+static int refuse(const char *why)
+{
+    (void)kms_command_error("refused: %s", why);
+    return KMS_EXIT_REFUSED;
 }
 
 static int refuse_blindly(const struct kms_key_job *job)
@@ -243,20 +271,21 @@ int kms_key_job_run(const struct kms_key_job *job)
     KMS_CLEANUP(kms_key_stage_done) struct kms_key_stage stage = { 0 };
     struct kms_key_outcome outcome = { .name = "" };
     struct kms_error err = { 0 };
-    enum kms_code rc = kms_key_stage_init(&stage, job->keyring, job->ask_node, &err);
+    const struct kms_key_inquiry inquiry = { job->ask_node, job->sources, job->generation };
+    enum kms_code rc = kms_key_stage_init(&stage, job->keyring, &inquiry, &err);
     if (stage.keyring.state_fault.code != KMS_OK && !job->blind)
         return refuse_blindly(job);
+    if (stage.survey.unanswered)
+        return refuse(err.msg);
     if (rc == KMS_OK)
         rc = job->act(&stage, job->input, &outcome, &err);
     if (rc != KMS_OK)
         return kms_command_fail(&err);
-    if (outcome.refused) {
-        (void)kms_command_error("refused: %s", outcome.text);
-        return KMS_EXIT_REFUSED;
-    }
+    if (outcome.refused)
+        return refuse(outcome.text);
     if (job->keyring->json)
-        print_json(job, &stage.keyring, &outcome);
+        print_json(job, &stage, &outcome);
     else
-        print_text(job, &stage.keyring, &outcome);
+        print_text(job, &stage, &outcome);
     return kms_command_finish(KMS_EXIT_OK);
 }

@@ -8,7 +8,6 @@
 #include "key_file.h"
 #include "keyring.h"
 #include "kms/clock.h"
-#include "oaep.h"
 #include "text.h"
 #include "transport_names.h"
 
@@ -18,7 +17,7 @@ struct run {
     bool dry_run;
     struct kms_keyring keyring;
     struct kms_transport_key key;
-    char pem[PKCS11_PEM_MAX];
+    char pem[KMS_TRANSPORT_PEM_MAX];
     char digest[2 * KMS_SHA256_LEN + 1];
 };
 
@@ -62,7 +61,7 @@ static enum kms_code get_key(struct run *run, struct kms_error *err)
     if (rc != KMS_OK || run->key.spki.len == 0)
         return rc;
     kms_spki_digest(&run->key.spki, run->digest);
-    rc = pkcs11_spki_to_pem(&run->key.spki, run->pem, err);
+    rc = kms_transport_pem(run->keyring.config.ring, &run->key, run->pem, err);
     if (rc == KMS_OK && run->out != NULL && !run->dry_run)
         rc = kms_file_write(run->out, kms_bytes_of(run->pem), err);
     return rc;
@@ -91,10 +90,8 @@ static void print_text(const struct run *run)
     }
     (void)printf("%s\nsha256      %s\noaep hash   %s\n", run->pem, run->digest,
                  kms_oaep_hash_name(run->key.hash));
-    (void)printf(
-        "next: tell the custodian this sha256 by another way than the key; then hsm-kms key "
-        "wrap --transport FILE --expect-transport SHA256 --in RAW --out WRAPPED%s\n",
-        run->key.hash == KMS_OAEP_SHA1 ? " --hash sha1" : "");
+    (void)puts("next: tell the custodian this sha256 by another way than the key; then hsm-kms key "
+               "wrap --transport FILE --expect-transport SHA256 --in RAW --out WRAPPED");
 }
 
 static void run_done(struct run *run)
@@ -111,7 +108,7 @@ int kms_command_key_transport(int argc, char **argv)
         .doc = "Prints the public key under which keys come to this token, and makes the pair if "
                "there is none: RSA-3072, of which only the private key stays on the token, where "
                "it may unwrap and nothing else.  Which hash the token's RSA-OAEP takes is tried "
-               "with a throwaway key.",
+               "with a throwaway key, and said in a line above the PEM, which key wrap reads.",
         .children = children,
     };
     KMS_CLEANUP(run_done) struct run run = { .dry_run = false };
@@ -121,8 +118,8 @@ int kms_command_key_transport(int argc, char **argv)
     if (get_key(&run, &err) != KMS_OK)
         return kms_command_fail(&err);
     if (run.key.spki.len > 0 && run.key.hash == KMS_OAEP_SHA1)
-        kms_command_note("this module's RSA-OAEP takes SHA-1 only; it is sound there (it needs no "
-                         "collision resistance), but some rules forbid it");
+        kms_command_note("this module's RSA-OAEP takes SHA-1 only; %s",
+                         kms_oaep_hash_caveat(run.key.hash));
     if (run.options.json)
         print_json(&run);
     else

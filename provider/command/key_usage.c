@@ -4,6 +4,7 @@
 
 struct options {
     struct kms_key_options key;
+    struct kms_node_sources sources; /* of disable */
     bool usable;
     bool dry_run;
 };
@@ -21,6 +22,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->key;
+        if (!options->usable)
+            state->child_inputs[1] = &options->sources;
         return 0;
     case DRY_RUN:
         options->dry_run = true;
@@ -30,8 +33,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 }, { 0 } };
-
 static enum kms_code act(const struct kms_key_stage *stage, const void *input,
                          struct kms_key_outcome *outcome, struct kms_error *err)
 {
@@ -40,15 +41,22 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *input,
                               options->dry_run, outcome, err);
 }
 
+static void options_done(struct options *options)
+{
+    kms_node_sources_done(&options->sources);
+}
+
 static int run(const struct argp *argp, const char *name, bool usable, int argc, char **argv)
 {
-    struct options options = { .usable = usable };
+    KMS_CLEANUP(options_done) struct options options = { .usable = usable };
     if (kms_command_parse(argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
     const struct kms_key_job job = {
         .name = name,
         .keyring = &options.key.keyring,
         .ask_node = true,
+        .sources = usable ? NULL : &options.sources,
+        .generation = options.key.target.generation,
         .dry_run = options.dry_run,
         .input = &options,
         .act = act,
@@ -58,13 +66,19 @@ static int run(const struct argp *argp, const char *name, bool usable, int argc,
 
 int kms_command_key_disable(int argc, char **argv)
 {
+    static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 },
+                                                  { &kms_node_sources_argp, 0, NULL, 0 },
+                                                  { 0 } };
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse,
         .doc = "Clears CKA_WRAP, UNWRAP, ENCRYPT and DECRYPT of a generation that isn't promoted: "
                "every plugin stops using it at its next refresh, and key enable undoes it.  A "
                "safety catch before key destroy, and no defence against a thief of a PIN that may "
-               "modify keys.",
+               "modify keys.\v"
+               "With --socket or --nodes every named node is asked first, and the command refuses "
+               "if one of them has the generation promoted, may promote it at any moment, or "
+               "doesn't answer.  Give GENERATION before the files of --nodes.",
         .children = children,
     };
     return run(&argp, "key-disable", false, argc, argv);
@@ -72,6 +86,7 @@ int kms_command_key_disable(int argc, char **argv)
 
 int kms_command_key_enable(int argc, char **argv)
 {
+    static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 }, { 0 } };
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse,

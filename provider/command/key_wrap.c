@@ -16,6 +16,7 @@ struct run {
     const char *transport, *in, *out;
     const char *expected; /* NULL: not compared */
     enum kms_oaep_hash hash;
+    bool hash_given; /* else the public key's file says it */
     bool dry_run, json;
     char digest[2 * KMS_SHA256_LEN + 1];
     char fingerprint[2 * KMS_FINGERPRINT_LEN + 1];
@@ -28,9 +29,7 @@ static const struct argp_option argp_options[] = {
     { "in", IN, "FILE", 0, "the raw key: exactly 32 bytes, mode 0600", 0 },
     { "out", OUT, "FILE", 0, "where the wrapped key goes", 0 },
     { "hash", HASH, "NAME", 0,
-      "of RSA-OAEP: sha256 (default), or sha1 for a module that takes no "
-      "other",
-      0 },
+      "of RSA-OAEP: sha256 or sha1; default: what the public key's file says, else sha256", 0 },
     { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
     { "dry-run", DRY_RUN, NULL, 0, "write nothing", 0 },
     { 0 },
@@ -53,6 +52,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         run->out = arg;
         return 0;
     case HASH:
+        run->hash_given = true;
         if (!kms_oaep_hash_parse(arg, &run->hash))
             argp_error(state, "--hash is sha256 or sha1");
         return 0;
@@ -127,6 +127,19 @@ static void print_text(const struct run *run)
                      run->fingerprint);
 }
 
+static enum kms_code read_transport_key(struct run *run, struct kms_spki *ret_spki,
+                                        struct kms_error *err)
+{
+    enum kms_oaep_hash hash = KMS_OAEP_SHA256;
+    enum kms_code rc = kms_spki_read(run->transport, ret_spki, &hash, err);
+    if (rc != KMS_OK)
+        return rc;
+    kms_spki_digest(ret_spki, run->digest);
+    if (!run->hash_given)
+        run->hash = hash;
+    return KMS_OK;
+}
+
 int kms_command_key_wrap(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -136,16 +149,15 @@ int kms_command_key_wrap(int argc, char **argv)
                "neither token nor configuration: a custodian runs it where the key is.  The raw "
                "file is left as it is.",
     };
-    struct run run = { .hash = KMS_OAEP_SHA256 };
+    struct run run = { .transport = NULL };
     struct kms_spki spki;
     struct kms_error err = { 0 };
     if (kms_command_parse(&argp, argc, argv, &run) != 0)
         return KMS_EXIT_ERROR;
     if (!kms_secret_heap_open())
         kms_command_note("memory can't be locked (RLIMIT_MEMLOCK): the key may reach swap");
-    if (kms_spki_read(run.transport, &spki, &err) != KMS_OK)
+    if (read_transport_key(&run, &spki, &err) != KMS_OK)
         return kms_command_fail(&err);
-    kms_spki_digest(&spki, run.digest);
     if (run.expected != NULL && strcasecmp(run.expected, run.digest) != 0) {
         (void)kms_command_error("refused: the public key has SHA-256 %s, not what was expected: it "
                                 "is another token's, or somebody's who wants to read your key",
@@ -154,6 +166,8 @@ int kms_command_key_wrap(int argc, char **argv)
     }
     if (wrap(&run, &spki, &err) != KMS_OK)
         return kms_command_fail(&err);
+    if (kms_oaep_hash_caveat(run.hash) != NULL)
+        kms_command_note("%s", kms_oaep_hash_caveat(run.hash));
     if (run.json)
         print_json(&run);
     else

@@ -8,6 +8,8 @@
 #include "json.h"
 #include "kms/clock.h"
 
+enum { MS_PER_S = 1000 };
+
 enum kms_code kms_node_health_code(const Hsmkms__Node__V1__Health *health)
 {
     for (int code = KMS_OK; code < KMS_CODE_COUNT; code++)
@@ -44,6 +46,7 @@ void kms_node_of(const Hsmkms__Node__V1__DescribeResponse *description, int64_t 
         .refresh_ms = description->refresh,
         .clock_skew_ms = description->clock_skew,
         .listed_utc_s = description->listed,
+        .told_utc_s = description->now / MS_PER_S,
         .offset_ms = description->now - (sent_utc_ms + (received_utc_ms - sent_utc_ms) / 2),
         .doubt_ms = (received_utc_ms - sent_utc_ms + 1) / 2,
     };
@@ -104,6 +107,7 @@ static bool get_node(const json_t *object, int64_t now_utc_ms, struct kms_node *
         return false;
     node->healthy = json_is_true(json_object_get(health, "ok"));
     node->promoted = (uint32_t)promoted;
+    node->told_utc_s = then_utc_ms / MS_PER_S;
     /* It was written in the past: a later time can only come from a clock that is ahead. */
     node->offset_ms = then_utc_ms > now_utc_ms ? then_utc_ms - now_utc_ms : 0;
     return true;

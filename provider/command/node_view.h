@@ -30,6 +30,7 @@ struct kms_node {
     uint32_t promoted;
     int64_t refresh_ms, clock_skew_ms;
     int64_t listed_utc_s; /* 0: never */
+    int64_t told_utc_s;   /* when it said all this, by its own clock */
     int64_t offset_ms;    /* its clock minus ours; of an export only what is sure: not below 0 */
     int64_t doubt_ms;     /* half the round trip: the offset may be wrong by that much */
 };

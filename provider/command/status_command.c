@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention.h"
 #include "client.h"
 #include "command.h"
 #include "json.h"
@@ -50,10 +51,33 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+static void gather(const Hsmkms__Node__V1__DescribeResponse *description,
+                   struct kms_attention *attention)
+{
+    for (size_t i = 0; i < description->n_keks; i++) {
+        const Hsmkms__Node__V1__Kek *kek = description->keks[i];
+        const struct kms_kek_view view = { .label = kek->label,
+                                           .state = kek->state,
+                                           .reason = kek->reason,
+                                           .generation = kek->generation };
+        kms_attention_add_kek(attention, &view);
+    }
+    for (size_t i = 0; i < description->n_tokens; i++) {
+        const Hsmkms__Node__V1__Token *token = description->tokens[i];
+        char text[128];
+        (void)snprintf(text, sizeof(text), "token '%.80s' is not connected", token->label);
+        if (token->label[0] != '\0' && !token->connected)
+            kms_attention_add(attention, text, text);
+    }
+}
+
 static void print_json(const Hsmkms__Node__V1__DescribeResponse *description)
 {
+    KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
+    gather(description, &attention);
     json_t *object = kms_json_open("status");
     kms_node_describe_json(description, object);
+    kms_json_set(object, "attention", kms_attention_json(&attention));
     kms_json_print(object);
 }
 
@@ -122,14 +146,30 @@ static void print_listed(const Hsmkms__Node__V1__DescribeResponse *description)
     print_field("listed", text);
 }
 
-static const char *next_step(const Hsmkms__Node__V1__Health *health)
+static const char *mend(const Hsmkms__Node__V1__Health *health)
 {
-    if (health->ok)
-        return "nothing to do; hsm-kms probe tries Encrypt and Decrypt";
     enum kms_code code = kms_node_health_code(health);
     if (code == KMS_E_UNAVAILABLE) /* the plugin answered, so it's beyond it */
         return "see the plugin's log for what it lacks of its token; it reconnects by itself";
     return kms_command_advice(code);
+}
+
+static void print_next(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
+    gather(description, &attention);
+    (void)printf("next: ");
+    if (!description->health->ok) {
+        (void)puts(mend(description->health));
+        return;
+    }
+    if (attention.count == 0) {
+        (void)puts("nothing to do; hsm-kms probe tries Encrypt and Decrypt");
+        return;
+    }
+    (void)printf("it is healthy, but look at this: ");
+    kms_text_put(stdout, kms_attention_line(&attention));
+    (void)puts("; see hsm-kms key list");
 }
 
 static void print_text(const Hsmkms__Node__V1__DescribeResponse *description)
@@ -148,7 +188,7 @@ static void print_text(const Hsmkms__Node__V1__DescribeResponse *description)
     print_listed(description);
     if (description->n_keks > 0)
         print_keks(description);
-    (void)printf("next: %s\n", next_step(description->health));
+    print_next(description);
 }
 
 int kms_command_status(int argc, char **argv)

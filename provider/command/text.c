@@ -73,10 +73,17 @@ void kms_text_put(FILE *out, const char *text)
     free(safe);
 }
 
+struct note {
+    size_t row;
+    char *text;
+};
+
 struct kms_table {
     size_t columns;
     char **cells;
     size_t count, cap;
+    struct note *notes; /* ascending by row */
+    size_t note_count;
 };
 
 struct kms_table *kms_table_open(size_t columns)
@@ -96,6 +103,16 @@ void kms_table_add(struct kms_table *table, const char *text)
     }
     bool is_empty = text == NULL || text[0] == '\0';
     table->cells[table->count++] = kms_text_escape(kms_bytes_of(is_empty ? "-" : text));
+}
+
+void kms_table_note(struct kms_table *table, const char *text)
+{
+    size_t size = sizeof(table->notes[0]);
+    table->notes = kms_must_alloc(reallocarray(table->notes, table->note_count + 1, size));
+    table->notes[table->note_count++] = (struct note){
+        .row = (table->count - 1) / table->columns,
+        .text = kms_text_escape(kms_bytes_of(text)),
+    };
 }
 
 /* Characters, not bytes: continuation bytes take no column. */
@@ -118,6 +135,14 @@ static size_t column_width(const struct kms_table *table, size_t column)
     return widest;
 }
 
+static void print_notes(const struct kms_table *table, size_t row, FILE *out)
+{
+    int indent = (int)column_width(table, 0) + 2;
+    for (size_t i = 0; i < table->note_count; i++)
+        if (table->notes[i].row == row)
+            (void)fprintf(out, "%*s%s\n", indent, "", table->notes[i].text);
+}
+
 void kms_table_print(const struct kms_table *table, FILE *out)
 {
     for (size_t i = 0; i < table->count; i++) {
@@ -125,6 +150,7 @@ void kms_table_print(const struct kms_table *table, FILE *out)
         (void)fputs(table->cells[i], out);
         if (column + 1 == table->columns || i + 1 == table->count) {
             (void)fputc('\n', out);
+            print_notes(table, i / table->columns, out);
             continue;
         }
         size_t gap = column_width(table, column) - width_of(table->cells[i]) + 2;
@@ -138,6 +164,9 @@ void kms_table_close(struct kms_table *table)
         return;
     for (size_t i = 0; i < table->count; i++)
         free(table->cells[i]);
+    for (size_t i = 0; i < table->note_count; i++)
+        free(table->notes[i].text);
+    free(table->notes);
     free(table->cells);
     free(table);
 }

@@ -21,6 +21,8 @@ struct kms_table;
 struct kms_table *kms_table_open(size_t columns);
 /* Adds the next cell, a copy of @text, escaped; "" and NULL show as "-". */
 void kms_table_add(struct kms_table *table, const char *text);
+/* A line under the row that was added last, past its first column; escaped. */
+void kms_table_note(struct kms_table *table, const char *text);
 /* Two spaces between columns, none at a line's end. */
 void kms_table_print(const struct kms_table *table, FILE *out);
 void kms_table_close(struct kms_table *table);

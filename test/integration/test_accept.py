@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operators who vouch for a key: `key accept`, its request files, and `pins:` after SIGHUP."""
 
+import datetime
 import json
 import os
 import signal
@@ -133,6 +134,47 @@ class ImportedKek(AcceptCase):
         done = self.accept(node, 2, "--fingerprint", RFC_KEK_FINGERPRINT)
         self.assertEqual(done.returncode, REFUSED)
         self.assertEqual(self.requests(node), [])
+
+
+class Warnings(AcceptCase):
+    """Whoever accepts late must hurry on the other nodes."""
+
+    def warning(self, node, *flags):
+        return self.accepted(node, 2, RFC_KEK_FINGERPRINT, *flags)["warning"]
+
+    def import_in(self, node, seconds):
+        activation = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(0, seconds)
+        node.token.import_key(activation.strftime("prod.v2@%Y%m%dT%H%M%SZ"), "02")
+
+    def test_an_activation_that_has_passed_is_warned_of(self):
+        node = self.with_imported()
+        self.assertIn("has passed", self.warning(node, "--dry-run"))
+        self.assertIn("can't decrypt", self.warning(node))
+
+    def test_an_activation_within_two_refreshes_and_the_clock_skew_is_warned_of(self):
+        node = self.ready_node(clock_skew="10m")
+        self.import_in(node, 300)
+        self.assertIn("is near", self.warning(node))
+
+    def test_an_activation_that_leaves_time_is_not_warned_of(self):
+        node = self.ready_node(clock_skew="2m")
+        self.import_in(node, 900)
+        self.assertIsNone(self.warning(node))
+
+    def test_a_promoted_generation_is_not_warned_of(self):
+        node = self.with_imported()
+        self.accepted(node, 2, RFC_KEK_FINGERPRINT)
+        node.wait_generation(2)
+        self.assertIsNone(self.warning(node))
+
+    def test_the_text_has_it_before_the_next_step_which_names_the_other_nodes(self):
+        node = self.with_imported()
+        done = self.accept(node, 2, "--fingerprint", RFC_KEK_FINGERPRINT)
+        self.assertEqual(done.returncode, OK, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertEqual(len([line for line in lines if line.startswith("warning: ")]), 1)
+        for words in ("next: ", "on every other control-plane node", "key ready --generation 2"):
+            self.assertIn(words, lines[-1])
 
 
 class WhileNothingServes(AcceptCase):

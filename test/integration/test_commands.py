@@ -208,6 +208,16 @@ class KeyList(SharedCase):
         rows = [line for line in done.stdout.splitlines() if self.kms.status().key_id in line]
         self.assertTrue(rows, done.stdout)
 
+    def test_a_row_fits_a_terminal_and_wide_has_the_rest(self):
+        kek, = self.node.key_list()
+        flags = ("key", "list", "--config", self.node.config_path)
+        text, wide = self.node.run(*flags).stdout, self.node.run(*flags, "--wide").stdout
+        self.assertLessEqual(max(len(line) for line in text.splitlines()), 120, text)
+        self.assertNotIn("unlike", text)
+        self.assertIn(kek["key_id_hash"][:len("sha256:") + 12] + "\n", text)
+        for word in (kek["fingerprint"], kek["key_id_hash"], kek["label"], *kek["attributes"]):
+            self.assertIn(word, wide)
+
     def test_json_names_its_schema_and_nothing_else_is_on_stdout(self):
         done = self.node.run("key", "list", "--config", self.node.config_path, "-o", "json")
         self.assertRegex(json.loads(done.stdout)["schema"], r"^hsm-kms/.*/v1$")
@@ -268,7 +278,7 @@ class ProbeFaults(Case):
 
     def test_an_unhealthy_node_is_an_error_with_the_reason(self):
         node = self.new_node().make_token()
-        node.start().wait_listening()
+        node.start().wait_failing(grpc.StatusCode.FAILED_PRECONDITION)
         done = self.probe(node)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("Status", done.stdout + done.stderr)
@@ -323,6 +333,46 @@ class StatusCommand(Case):
         told = json.loads(self.status(node, "-o", "json").stdout)
         self.assertEqual(told["schema"], "hsm-kms/status/v1")
         self.assertIn(node.client().status().key_id, json.dumps(told))
+
+
+class Attention(Case):
+    """A healthy node with a KEK that it refuses."""
+
+    def setUp(self):
+        super().setUp()
+        self.node = self.ready_node()
+        self.node.token.import_key("prod.v2@20260101T000000Z", "02", RFC_KEK)
+        wait_for("generation 2 on the node",
+                 lambda: 2 in [kek.generation for kek in self.node.client().describe().keks])
+
+    def last_line(self, *words):
+        done = self.node.run(*words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.splitlines()[-1]
+
+    def test_status_names_the_refused_kek_and_stays_healthy(self):
+        line = self.last_line("status", "--socket", self.node.socket)
+        self.assertTrue(line.startswith("next: it is healthy, but"), line)
+        self.assertIn("generation 2 is refused: foreign origin", line)
+        self.assertNotIn("nothing to do", line)
+
+    def test_key_list_names_it(self):
+        line = self.last_line("key", "list", "--config", self.node.config_path)
+        self.assertIn("look at generation 2 (refused)", line)
+
+    def test_json_has_the_reasons(self):
+        for words in (("status", "--socket", self.node.socket),
+                      ("key", "list", "--config", self.node.config_path)):
+            done = self.node.run(*words, "-o", "json")
+            text, = json.loads(done.stdout)["attention"]
+            self.assertIn("generation 2 is refused: foreign origin", text)
+
+    def test_nothing_wants_attention_once_it_is_gone(self):
+        self.node.token.delete("prod.v2@20260101T000000Z", "02")
+        done = self.node.run("key", "list", "--config", self.node.config_path, "-o", "json")
+        self.assertEqual(json.loads(done.stdout)["attention"], [])
+        self.assertNotIn("look at",
+                         self.last_line("key", "list", "--config", self.node.config_path))
 
 
 class CommandLine(Case):

@@ -253,6 +253,8 @@ class Destroy(LifecycleCase):
         self.assertEqual(self.generations(node), [2])
         wait_for("the tombstone in ring.json", lambda: self.tombstones(node) == [1])
         kms = node.client()
+        wait_for("the listing that follows", lambda: [
+            kek.generation for kek in kms.describe().keks] == [2])
         self.assertEqual(kms.status().healthz, "ok")
         with self.refused(grpc.StatusCode.NOT_FOUND, "generation 1", "do not delete objects"):
             kms.unseal(sealed)

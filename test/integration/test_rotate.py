@@ -173,6 +173,14 @@ class From(RotateCase):
         self.assertEqual(answer["key_id"], node.client().status().key_id)
         self.assertEqual(len(node.token.labels()), 2)
 
+    def test_a_rerun_after_the_activation_announces_no_time_of_the_past(self):
+        node = self.ready_node()
+        rotate(node, "--from", "1", "--wait")
+        done = rotate(node, "--from", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("its activation has come", done.stdout.splitlines()[-1])
+        self.assertNotIn("next: after", done.stdout)
+
     def test_it_is_refused_if_the_ring_has_moved_on(self):
         node = self.ready_node()
         node.rotate()

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that come to a token and leave it: transport-key, wrap, import, escrow."""
 
+import datetime
 import hashlib
 import json
 import os
 import subprocess
+import time
 import unittest
 
 import kms_killer as killer
@@ -55,9 +57,10 @@ class Transport(Case):
         return json.loads(done.stdout) if exit_code == 0 else done.stderr
 
     def bring(self):
-        """The fingerprint of the key in self.wrapped, which this makes."""
-        made = self.transport_key()
-        return self.wrap("--hash", made["oaep_hash"])["fingerprint"]
+        """The fingerprint of the key in self.wrapped, which this makes: by the hash that the
+        public key's file names."""
+        self.transport_key()
+        return self.wrap()["fingerprint"]
 
     def import_key(self, fingerprint, *flags, **options):
         return self.key("import", "--wrapped", self.wrapped, "--expect-fingerprint", fingerprint,
@@ -92,6 +95,7 @@ class TransportKey(Transport):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(made["oaep_hash"], done.stdout)
         self.assertEqual(made["oaep_hash"] == "sha1", "SHA-1 only" in done.stderr)
+        self.assertIn("oaep-hash: %s\n-----BEGIN" % made["oaep_hash"], done.stdout)
         self.assertTrue(done.stdout.splitlines()[-1].startswith("next: "))
 
     def test_out_never_takes_the_place_of_a_device(self):
@@ -137,6 +141,39 @@ class Wrap(Transport):
     def test_a_dry_run_writes_nothing(self):
         self.assertFalse(self.wrap("--dry-run")["changed"])
         self.assertFalse(os.path.exists(self.wrapped))
+
+    def set_hash(self, name):
+        """In the line above the PEM; None: no such line."""
+        text = read(self.pem).decode()
+        line = "" if name is None else "# hsm-kms transport-key, ring: prod, oaep-hash: %s\n" % name
+        with open(self.pem, "w", encoding="ascii") as out:
+            out.write(line + text[text.index("-----BEGIN"):])
+
+    def test_the_hash_is_what_the_public_keys_file_says(self):
+        for name in ("sha1", "sha256"):
+            self.set_hash(name)
+            self.assertEqual(self.wrap()["oaep_hash"], name)
+
+    def test_the_hash_is_sha256_where_the_file_does_not_say(self):
+        self.set_hash(None)
+        self.assertEqual(self.wrap()["oaep_hash"], "sha256")
+
+    def test_the_hash_on_the_command_line_comes_first(self):
+        self.set_hash("sha1")
+        self.assertEqual(self.wrap("--hash", "sha256")["oaep_hash"], "sha256")
+
+    def test_a_hash_that_nobody_knows_is_an_error(self):
+        self.set_hash("sha3-256")
+        self.assertIn("--hash", self.wrap(exit_code=ERROR))
+        self.assertFalse(os.path.exists(self.wrapped))
+
+    def test_sha1_is_noted(self):
+        for name in ("sha1", "sha256"):
+            self.set_hash(name)
+            done = self.node.run("key", "wrap", "--transport", self.pem, "--in", self.raw, "--out",
+                                 self.wrapped)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual("SHA-1" in done.stderr, name == "sha1")
 
     def test_a_private_key_or_rubbish_is_no_transport_key(self):
         with open(self.pem, "wb") as out:
@@ -245,6 +282,23 @@ class Import(Transport):
         self.assertIn("--force", text)
         self.assertTrue(self.import_key(fingerprint, "--activate", "now", "--force")["changed"])
 
+    def test_by_default_there_is_a_day_to_accept_it_on_every_node(self):
+        self.node.key_create()
+        self.node.up()
+        fingerprint = self.bring()
+        begun = time.time()
+        made = self.import_key(fingerprint)
+        activation = datetime.datetime.strptime(made["activation"], "%Y-%m-%dT%H:%M:%S%z")
+        self.assertGreaterEqual(activation.timestamp(), int(begun) + 86400)
+        done = self.node.run("key", "import", "--wrapped", self.wrapped, "--expect-fingerprint",
+                             fingerprint, "--config", self.node.config_path)
+        self.assertIn("on every node, before " + made["activation"], done.stdout.splitlines()[-1])
+
+    def test_the_first_key_is_active_at_once(self):
+        made = self.import_key(self.bring())
+        activation = datetime.datetime.strptime(made["activation"], "%Y-%m-%dT%H:%M:%S%z")
+        self.assertLessEqual(activation.timestamp(), time.time())
+
     def test_a_key_that_was_in_use_is_reverted_to_instead(self):
         fingerprint = self.bring()
         self.import_key(fingerprint)
@@ -286,8 +340,7 @@ class TwoTokens(Transport):
 
     def export(self, *flags, out=None, **options):
         return self.key("escrow", "export", "--escrow-to", self.pem, "--expect-recipient",
-                        self.recipient["sha256"], "--hash", self.recipient["oaep_hash"], "--out",
-                        out or self.out, *flags, **options)
+                        self.recipient["sha256"], "--out", out or self.out, *flags, **options)
 
     def bring_back(self, *flags, **options):
         return self.key("escrow", "import", "--in", self.out, *flags, node=self.other, **options)
@@ -337,6 +390,11 @@ class Escrow(TwoTokens):
         self.assertEqual(self.export()["outcome"], "committed")
         self.assertEqual(read(self.out), content)
         self.assertEqual(len(self.node.token.labels()), 1)
+
+    def test_json_names_recipient_and_hash(self):
+        for said in (self.export(), self.export()):
+            self.assertEqual((said["recipient"], said["oaep_hash"]),
+                             (self.recipient["sha256"], self.recipient["oaep_hash"]))
 
     def test_the_file_is_private_and_says_whose_key_it_holds(self):
         exported = self.export()
@@ -448,8 +506,8 @@ class Killed(TwoTokens):
 
     def test_export(self):
         command = ("key", "escrow", "export", "--escrow-to", self.pem, "--expect-recipient",
-                   self.recipient["sha256"], "--hash", self.recipient["oaep_hash"], "--out",
-                   self.out, "--config", self.node.config_path, "-o", "json")
+                   self.recipient["sha256"], "--out", self.out, "--config",
+                   self.node.config_path, "-o", "json")
 
         def check(said):
             self.assertNotIn("extractable", said["attributes"])

@@ -9,6 +9,8 @@ kms_unit_test(key_settle SOURCES ${command_dir}/key_plan.c ${command_dir}/key_se
 kms_unit_test(text SOURCES ${command_dir}/text.c LIBRARIES kms_base)
 kms_unit_test(json SOURCES ${command_dir}/json.c ${command_dir}/kek_view.c ${command_dir}/text.c
   LIBRARIES kms_policy PkgConfig::JANSSON)
+kms_unit_test(kek_view SOURCES ${command_dir}/attention.c ${command_dir}/json.c
+  ${command_dir}/kek_view.c ${command_dir}/text.c LIBRARIES kms_policy PkgConfig::JANSSON)
 set(node_view_sources ${command_dir}/node_view.c ${command_dir}/json.c ${command_dir}/kek_view.c
   ${command_dir}/text.c)
 kms_unit_test(node_view SOURCES ${node_view_sources} LIBRARIES kms_policy kms_rpc PkgConfig::JANSSON)
@@ -16,17 +18,18 @@ kms_unit_test(node_check SOURCES ${node_view_sources} ${command_dir}/node_check.
   ${command_dir}/key_plan.c LIBRARIES kms_policy kms_rpc PkgConfig::JANSSON)
 kms_unit_test(rotation_rule SOURCES ${command_dir}/rotation_rule.c LIBRARIES kms_config)
 kms_unit_test(backups SOURCES ${command_dir}/backups.c LIBRARIES kms_policy PkgConfig::JANSSON)
-kms_unit_test(key_act SOURCES life_rig.c ${command_dir}/key_act.c ${command_dir}/key_plan.c
-  LIBRARIES kms_policy fake_keystore)
+kms_unit_test(key_peer SOURCES ${command_dir}/key_peer.c LIBRARIES kms_base)
+kms_unit_test(key_act SOURCES life_rig.c ${command_dir}/key_act.c ${command_dir}/key_peer.c
+  ${command_dir}/key_plan.c LIBRARIES kms_policy fake_keystore)
 kms_unit_test(key_renew SOURCES life_rig.c ${command_dir}/backups.c ${command_dir}/key_act.c
-  ${command_dir}/key_plan.c ${command_dir}/key_renew.c ${command_dir}/key_settle.c
+  ${command_dir}/key_peer.c ${command_dir}/key_plan.c ${command_dir}/key_renew.c ${command_dir}/key_settle.c
   ${command_dir}/rotation_rule.c LIBRARIES kms_config fake_keystore PkgConfig::JANSSON)
-foreach(name rotation_rule backups key_act key_renew node_view node_check key_plan key_settle text json)
+foreach(name rotation_rule backups key_peer key_act key_renew node_view node_check key_plan key_settle text json kek_view)
   target_include_directories(test_${name} PRIVATE ${command_dir})
 endforeach()
 
 set(carry_sources life_rig.c ${command_dir}/backups.c ${command_dir}/escrow_file.c
-  ${command_dir}/key_act.c ${command_dir}/key_file.c ${command_dir}/key_plan.c
+  ${command_dir}/key_act.c ${command_dir}/key_file.c ${command_dir}/key_peer.c ${command_dir}/key_plan.c
   ${command_dir}/key_renew.c ${command_dir}/key_settle.c ${command_dir}/rotation_rule.c
   ${command_dir}/text.c ${command_dir}/transport_names.c)
 kms_unit_test(key_bring SOURCES ${carry_sources} ${command_dir}/key_bring.c

@@ -388,6 +388,96 @@ static void the_number_of_a_key_that_was_never_trusted_is_not_buried(void **stat
     assert_false(life_buries(rig, 900));
 }
 
+/* --- other nodes --- */
+
+/* Two nodes were asked: one is at generation 2, the other at @promoted. */
+static void ask_peers(struct life_rig *rig, uint32_t promoted)
+{
+    static struct kms_key_peer peers[2];
+    peers[0] = (struct kms_key_peer){ .title = "cp-1", .ring = "prod", .promoted = 2 };
+    peers[1] = (struct kms_key_peer){ .title = "cp-2", .ring = "prod", .promoted = promoted };
+    rig->scene.peers = peers;
+    rig->scene.peer_count = 2;
+}
+
+static void a_generation_that_another_node_needs_is_not_disabled(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    ask_peers(rig, 1);
+    assert_ok(set_usable(rig, 1, false), &rig->err);
+    assert_refused(rig, "cp-2 has promoted generation 1 and needs it");
+    assert_int_equal(fake_keystore_calls(rig->fake, FAKE_SET_USAGE), 0);
+}
+
+static void a_generation_that_every_node_has_left_is_disabled(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    ask_peers(rig, 3);
+    assert_ok(set_usable(rig, 1, false), &rig->err);
+    assert_done(rig, "disabled", true);
+    assert_null(strstr(rig->outcome.next, "No other node was asked"));
+}
+
+static void enabling_asks_no_node(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    assert_ok(set_usable(rig, 1, false), &rig->err);
+    ask_peers(rig, 1);
+    assert_ok(set_usable(rig, 1, true), &rig->err);
+    assert_done(rig, "enabled", true);
+}
+
+static void a_generation_that_another_node_needs_is_not_destroyed(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    assert_ok(set_usable(rig, 1, false), &rig->err);
+    ask_peers(rig, 1);
+    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
+    assert_refused(rig, "cp-2 has promoted generation 1");
+    assert_true(life_has(rig, life_label(1, OLD_S)));
+    assert_false(life_buries(rig, 1));
+}
+
+static void a_number_that_another_node_needs_is_not_buried(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    fake_keystore_remove(rig->fake, life_label(1, OLD_S));
+    ask_peers(rig, 1);
+    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
+    assert_refused(rig, "cp-2 has promoted generation 1");
+    assert_false(life_buries(rig, 1));
+    ask_peers(rig, 2);
+    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
+    assert_done(rig, "buried", true);
+}
+
+static void a_generation_that_another_node_has_promoted_is_not_cancelled(void **state)
+{
+    struct life_rig *rig = *state;
+    life_add(rig, 2, OLD_S, 2);
+    life_add(rig, 3, HOUR_S, 3);
+    life_remember(rig, 2, 2);
+    ask_peers(rig, 3);
+    assert_ok(cancel_it(rig, 3), &rig->err);
+    assert_refused(rig, "cp-2 has promoted generation 3");
+    assert_true(life_has(rig, life_label(3, HOUR_S)));
+    ask_peers(rig, 2);
+    assert_ok(cancel_it(rig, 3), &rig->err);
+    assert_done(rig, "destroyed", true);
+}
+
+static void the_next_step_says_that_no_node_was_asked(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    assert_ok(set_usable(rig, 1, false), &rig->err);
+    assert_contains(rig->outcome.next, "No other node was asked");
+    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
+    assert_contains(rig->outcome.next, "No other node was asked");
+    life_add(rig, 3, HOUR_S, 3);
+    assert_ok(cancel_it(rig, 3), &rig->err);
+    assert_contains(rig->outcome.next, "No other node was asked");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, life_set_up, life_tear_down)
 
 int main(void)
@@ -423,6 +513,13 @@ int main(void)
         TEST(the_number_of_a_key_that_was_never_trusted_is_not_buried),
         TEST(a_failed_tombstone_is_made_good_by_a_rerun),
         TEST(a_buried_generation_is_reported_as_gone),
+        TEST(a_generation_that_another_node_needs_is_not_disabled),
+        TEST(a_generation_that_every_node_has_left_is_disabled),
+        TEST(enabling_asks_no_node),
+        TEST(a_generation_that_another_node_needs_is_not_destroyed),
+        TEST(a_number_that_another_node_needs_is_not_buried),
+        TEST(a_generation_that_another_node_has_promoted_is_not_cancelled),
+        TEST(the_next_step_says_that_no_node_was_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 
 #define PENDING "prod.pending.00112233445566ff"
 
-enum { OLD_S = -100000, DAY_S = 86400, GUEST = 0x77 };
+enum { OLD_S = -100000, HOUR_S = 3600, DAY_S = 86400, GUEST = 0x77 };
 
 /* A blob of the fake, and what it must be. */
 struct guest {
@@ -77,9 +77,43 @@ static void a_key_from_elsewhere_gets_the_next_generation(void **state)
     struct life_rig *rig = rotated(state);
     assert_ok(import_it(rig, GUEST), &rig->err);
     assert_done(rig, "imported", true);
-    assert_string_equal(rig->outcome.kek.label, life_label(3, LIFE_LEAD_S));
+    assert_string_equal(rig->outcome.kek.label, life_label(3, DAY_S));
     assert_contains(rig->outcome.next, "key accept --generation 3 --fingerprint ");
-    assert_true(life_has(rig, life_label(3, LIFE_LEAD_S)));
+    assert_true(life_has(rig, life_label(3, DAY_S)));
+}
+
+static void it_is_to_be_accepted_everywhere_before_its_activation(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    assert_ok(import_it(rig, GUEST), &rig->err);
+    assert_contains(rig->outcome.next, "on every node, before 2026-12-02T12:00:00Z, ");
+    assert_contains(rig->outcome.next, "key ready --generation 3");
+}
+
+static void an_activation_that_is_named_is_kept(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    const struct kms_key_timing timing = { .activate = "+1h" };
+    assert_ok(import_as(rig, GUEST, &timing, false), &rig->err);
+    assert_string_equal(rig->outcome.kek.label, life_label(3, HOUR_S));
+    assert_contains(rig->outcome.next, "before 2026-12-01T13:00:00Z, ");
+}
+
+static void one_that_is_near_is_to_be_accepted_at_once(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    const struct kms_key_timing timing = { .activate = "+90s" };
+    assert_ok(import_as(rig, GUEST, &timing, false), &rig->err);
+    assert_done(rig, "imported", true);
+    assert_contains(rig->outcome.next, "at once and together");
+}
+
+/* Nothing works before it, so that nobody could write what another can't read. */
+static void the_rings_first_key_comes_at_once(void **state)
+{
+    struct life_rig *rig = *state;
+    assert_ok(import_it(rig, GUEST), &rig->err);
+    assert_string_equal(rig->outcome.kek.label, life_label(1, 0));
 }
 
 static void a_rerun_finds_the_import(void **state)
@@ -159,8 +193,9 @@ static void the_configured_lead_holds_for_imports(void **state)
     assert_ok(import_as(rig, GUEST, &timing, false), &rig->err);
     assert_refused(rig, "rotation.min_lead");
     timing.activate = NULL;
+    timing.rule.min_lead_ms = 3 * DAY_S * 1000L;
     assert_ok(import_as(rig, GUEST, &timing, false), &rig->err);
-    assert_string_equal(rig->outcome.kek.label, life_label(3, DAY_S));
+    assert_string_equal(rig->outcome.kek.label, life_label(3, 3 * DAY_S));
 }
 
 static void a_dry_run_only_tries(void **state)
@@ -234,6 +269,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIFE_TEST(a_key_from_elsewhere_gets_the_next_generation),
+        LIFE_TEST(it_is_to_be_accepted_everywhere_before_its_activation),
+        LIFE_TEST(an_activation_that_is_named_is_kept),
+        LIFE_TEST(one_that_is_near_is_to_be_accepted_at_once),
+        LIFE_TEST(the_rings_first_key_comes_at_once),
         LIFE_TEST(a_rerun_finds_the_import),
         LIFE_TEST(another_key_than_expected_is_refused),
         LIFE_TEST(a_blob_that_does_not_unwrap_is_an_error),

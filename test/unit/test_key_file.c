@@ -9,8 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
 #include "escrow_file.h"
 #include "key_file.h"
+#include "transport_names.h"
 
 struct bench {
     char dir[32];
@@ -140,6 +145,86 @@ static void a_raw_key_that_others_may_read_is_refused(void **state)
     }
 }
 
+/* --- a transport key's file --- */
+
+/* A public key by OpenSSL, with @hash. */
+static struct kms_transport_key make_key(enum kms_oaep_hash hash)
+{
+    struct kms_transport_key key = { .hash = hash };
+    uint8_t *at = key.spki.data;
+    EVP_PKEY *pair = EVP_RSA_gen(2048);
+    assert_non_null(pair);
+    int len = i2d_PUBKEY(pair, &at);
+    EVP_PKEY_free(pair);
+    assert_in_range(len, 1, sizeof(key.spki.data));
+    key.spki.len = (size_t)len;
+    return key;
+}
+
+static void assert_hash(struct bench *bench, enum kms_oaep_hash expected)
+{
+    struct kms_spki spki;
+    enum kms_oaep_hash hash = KMS_OAEP_SHA256;
+    assert_ok(kms_spki_read(bench->path, &spki, &hash, &bench->err), &bench->err);
+    assert_int_equal(hash, expected);
+}
+
+static void a_transport_key_is_read_as_written(void **state)
+{
+    struct bench *bench = *state;
+    static const enum kms_oaep_hash hashes[] = { KMS_OAEP_SHA256, KMS_OAEP_SHA1 };
+    for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
+        const struct kms_transport_key key = make_key(hashes[i]);
+        char pem[KMS_TRANSPORT_PEM_MAX];
+        struct kms_spki spki;
+        enum kms_oaep_hash hash = KMS_OAEP_SHA256;
+        assert_ok(kms_transport_pem("prod", &key, pem, &bench->err), &bench->err);
+        put_text(bench, pem);
+        assert_ok(kms_spki_read(bench->path, &spki, &hash, &bench->err), &bench->err);
+        assert_int_equal(hash, hashes[i]);
+        assert_int_equal(spki.len, key.spki.len);
+        assert_memory_equal(spki.data, key.spki.data, spki.len);
+    }
+}
+
+static void only_the_line_above_the_pem_names_the_hash(void **state)
+{
+    struct bench *bench = *state;
+    const struct kms_transport_key key = make_key(KMS_OAEP_SHA1);
+    char pem[KMS_TRANSPORT_PEM_MAX], text[KMS_TRANSPORT_PEM_MAX + 256];
+    assert_ok(kms_transport_pem("prod", &key, pem, &bench->err), &bench->err);
+    const char *block = strstr(pem, "-----BEGIN");
+    const int line_len = (int)(block - pem) - 1;
+    put_text(bench, block);
+    assert_hash(bench, KMS_OAEP_SHA256);
+    (void)snprintf(text, sizeof(text), "%s%.*s\n", block, line_len, pem);
+    put_text(bench, text);
+    assert_hash(bench, KMS_OAEP_SHA256);
+    (void)snprintf(text, sizeof(text), "Hello,\r\n%.*s \r\n\r\n%s", line_len, pem, block);
+    put_text(bench, text);
+    assert_hash(bench, KMS_OAEP_SHA1);
+}
+
+static void a_hash_that_nobody_knows_is_refused(void **state)
+{
+    struct bench *bench = *state;
+    const struct kms_transport_key key = make_key(KMS_OAEP_SHA256);
+    static const char *const lines[] = { "# hsm-kms transport-key, ring: prod",
+                                         "# hsm-kms transport-key, oaep-hash: ",
+                                         "# hsm-kms transport-key, oaep-hash: sha1, more: x",
+                                         "# hsm-kms transport-key, oaep-hash: sha3-256" };
+    char pem[KMS_TRANSPORT_PEM_MAX], text[KMS_TRANSPORT_PEM_MAX + 256];
+    struct kms_spki spki;
+    enum kms_oaep_hash hash = KMS_OAEP_SHA256;
+    assert_ok(kms_transport_pem("prod", &key, pem, &bench->err), &bench->err);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        (void)snprintf(text, sizeof(text), "%s\n%s", lines[i], strstr(pem, "-----BEGIN"));
+        put_text(bench, text);
+        assert_int_equal(kms_spki_read(bench->path, &spki, &hash, &bench->err), KMS_E_INVALID);
+        assert_contains(bench->err.msg, "--hash");
+    }
+}
+
 /* --- the escrow file --- */
 
 static struct kms_escrow sample(void)
@@ -242,6 +327,9 @@ int main(void)
         FILE_TEST(a_raw_key_is_32_private_bytes),
         FILE_TEST(a_raw_key_of_another_length_is_refused),
         FILE_TEST(a_raw_key_that_others_may_read_is_refused),
+        FILE_TEST(a_transport_key_is_read_as_written),
+        FILE_TEST(only_the_line_above_the_pem_names_the_hash),
+        FILE_TEST(a_hash_that_nobody_knows_is_refused),
         FILE_TEST(an_escrow_file_is_read_as_written),
         FILE_TEST(an_escrow_that_is_begun_has_no_key_yet),
         FILE_TEST(no_file_is_no_failure),

@@ -6,6 +6,7 @@
 #include "escrow_file.h"
 #include "key_leave.h"
 #include "life_rig.h"
+#include "transport_names.h"
 
 static const struct kms_spki recipient = { .data = { 1, 2, 3 }, .len = 3 };
 static const struct kms_spki another = { .data = { 4 }, .len = 1 };
@@ -78,6 +79,29 @@ static void an_exported_key_is_in_the_file_and_sealed(void **state)
     assert_one_sealed(rig);
     kms_sha256((struct kms_bytes){ recipient.data, recipient.len }, digest);
     assert_memory_equal(file_of(rig).recipient, digest, sizeof(digest));
+}
+
+static void assert_facts(const struct life_rig *rig, const char *hash)
+{
+    char digest[2 * KMS_SHA256_LEN + 1];
+    kms_spki_digest(&recipient, digest);
+    assert_string_equal(rig->outcome.facts[0].name, "recipient");
+    assert_string_equal(rig->outcome.facts[0].value, digest);
+    assert_string_equal(rig->outcome.facts[1].name, "oaep_hash");
+    assert_string_equal(rig->outcome.facts[1].value, hash);
+}
+
+static void an_export_says_whose_key_it_is_and_by_which_hash(void **state)
+{
+    struct life_rig *rig = *state;
+    assert_ok(
+        kms_key_escrow(life_look(rig), &trip_of(rig)->departure, true, &rig->outcome, &rig->err),
+        &rig->err);
+    assert_facts(rig, "");
+    assert_ok(escrow(rig), &rig->err);
+    assert_facts(rig, kms_oaep_hash_name(file_of(rig).blob.hash));
+    assert_ok(escrow(rig), &rig->err);
+    assert_facts(rig, kms_oaep_hash_name(file_of(rig).blob.hash));
 }
 
 static void a_rerun_reports_it(void **state)
@@ -202,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIFE_TEST(an_exported_key_is_in_the_file_and_sealed),
+        LIFE_TEST(an_export_says_whose_key_it_is_and_by_which_hash),
         LIFE_TEST(a_rerun_reports_it),
         LIFE_TEST(an_export_that_failed_to_generate_is_finished),
         LIFE_TEST(a_key_whose_blob_is_missing_is_made_anew),

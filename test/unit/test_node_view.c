@@ -84,6 +84,7 @@ static void an_export_reads_back_as_the_node_that_wrote_it(void **state)
     assert_int_equal(bench->node.refresh_ms, 30000);
     assert_int_equal(bench->node.clock_skew_ms, 20000);
     assert_int_equal(bench->node.listed_utc_s, 1796126400);
+    assert_int_equal(bench->node.told_utc_s, NOW_MS / 1000);
 }
 
 static void an_export_keeps_the_nodes_complaint(void **state)

@@ -94,6 +94,32 @@ static void a_cell_cannot_break_its_line(void **state)
     free(text);
 }
 
+static void notes_stand_under_their_rows(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    struct kms_table *table = kms_table_open(2);
+    static const char *const cells[] = { "GEN", "B", "1", "x", "2", "yy" };
+    for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
+        kms_table_add(table, cells[i]);
+        if (i == 3) {
+            kms_table_note(table, "why\x1b");
+            kms_table_note(table, "and more");
+        }
+    }
+    kms_table_print(table, out);
+    kms_table_close(table);
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(text, "GEN  B\n"
+                              "1    x\n"
+                              "     why\\x1b\n"
+                              "     and more\n"
+                              "2    yy\n");
+    free(text);
+}
+
 static void distance_counts_edits(void **state)
 {
     (void)state;
@@ -123,6 +149,7 @@ int main(void)
         cmocka_unit_test(marks_that_turn_or_hide_text_are_escaped),
         cmocka_unit_test(columns_are_aligned_and_lines_end_without_blanks),
         cmocka_unit_test(a_cell_cannot_break_its_line),
+        cmocka_unit_test(notes_stand_under_their_rows),
         cmocka_unit_test(distance_counts_edits),
         cmocka_unit_test(distance_copes_with_long_names),
     };
