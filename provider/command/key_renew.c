@@ -136,7 +136,8 @@ static const struct kms_ring_entry *find_copy(const struct kms_key_scene *scene,
     uint32_t promoted = kms_key_promoted(scene);
     for (size_t i = 0; i < scene->snapshot->count; i++) {
         const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
-        if (entry->generation > old->generation && entry->generation >= promoted &&
+        if (entry->state != KMS_KEK_MISSING && entry->generation > old->generation &&
+            entry->generation >= promoted &&
             (kms_key_is_usable(entry) || waits_for_accept(&entry->kek)) &&
             same_material(&entry->kek, &old->kek))
             return entry;

@@ -113,6 +113,18 @@ static void a_rerun_finds_the_copy_that_waits_to_be_accepted(void **state)
     assert_contains(rig->outcome.next, "key accept --generation 3");
 }
 
+/* A plugin had pinned it before it was destroyed: the number is burnt, the material is not there. */
+static void a_copy_that_is_gone_from_the_token_is_made_anew(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    uint8_t fingerprint[KMS_FINGERPRINT_LEN];
+    fake_keystore_fingerprint(1, fingerprint);
+    assert_ok(kms_state_add_pin(&rig->memory, 3, fingerprint, "", &rig->err), &rig->err);
+    assert_ok(revert_to(rig, 1), &rig->err);
+    assert_done(rig, "copied", true);
+    assert_string_equal(rig->outcome.kek.label, life_label(4, LIFE_LEAD_S));
+}
+
 static void material_that_was_reverted_to_and_left_again_is_copied_anew(void **state)
 {
     struct life_rig *rig = rotated(state);
@@ -277,6 +289,27 @@ static void a_rerun_of_commit_finds_the_generation(void **state)
     assert_ok(commit_it(rig), &rig->err);
     assert_done(rig, "committed", false);
     assert_contains(rig->outcome.text, "as generation 3");
+    assert_contains(rig->outcome.next, "after 2026-12-01T12:01:30Z");
+}
+
+static void a_rerun_of_commit_says_what_became_of_the_key(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    fake_keystore_add(rig->fake, PENDING, 7);
+    assert_ok(commit_it(rig), &rig->err);
+    rig->scene.now_utc_s = LIFE_NOW + DAY_S;
+    assert_ok(commit_it(rig), &rig->err);
+    assert_contains(rig->outcome.next, "its activation, 2026-12-01T12:01:30Z, has come");
+    life_remember(rig, 3, 7);
+    assert_ok(commit_it(rig), &rig->err);
+    assert_contains(rig->outcome.next, "it is promoted");
+    life_add(rig, 4, -1, 8);
+    life_remember(rig, 4, 8);
+    assert_ok(commit_it(rig), &rig->err);
+    assert_contains(rig->outcome.next, "generation 4 is promoted, and this one decrypts");
+    fake_keystore_set(rig->fake, life_label(3, LIFE_LEAD_S), KMS_KEK_EXTRACTABLE, 0);
+    assert_ok(commit_it(rig), &rig->err);
+    assert_contains(rig->outcome.next, "generation 3 is refused on this node: CKA_EXTRACTABLE");
 }
 
 static void a_commit_killed_before_the_label_is_finished_by_a_rerun(void **state)
@@ -401,6 +434,7 @@ int main(void)
         TEST(a_rerun_finds_the_copy_that_waits),
         TEST(a_rerun_finds_the_copy_that_waits_to_be_accepted),
         TEST(a_rerun_finds_the_copy_that_is_promoted),
+        TEST(a_copy_that_is_gone_from_the_token_is_made_anew),
         TEST(material_that_was_reverted_to_and_left_again_is_copied_anew),
         TEST(the_promoted_generation_is_not_reverted_to),
         TEST(a_disabled_generation_is_not_reverted_to),
@@ -416,6 +450,7 @@ int main(void)
         TEST(a_prepared_key_becomes_the_next_generation_with_its_backup_on_record),
         TEST(the_first_key_of_a_ring_may_be_a_committed_one),
         TEST(a_rerun_of_commit_finds_the_generation),
+        TEST(a_rerun_of_commit_says_what_became_of_the_key),
         TEST(a_commit_killed_before_the_label_is_finished_by_a_rerun),
         TEST(no_key_gets_its_label_before_its_backup_is_on_record),
         TEST(an_unsound_key_is_not_committed),
