@@ -14,6 +14,13 @@
 
 enum { FEWEST_POINTS = 8 }; /* open, write, fsync, rename at least: the loop must have seen them */
 
+/* @point: one more than the first at which nothing was left to kill. */
+static void assert_many(unsigned point)
+{
+    assert_true(point > FEWEST_POINTS);
+    print_message("killed at each of %u points\n", point - 1);
+}
+
 static char dir_path[64];
 
 static int make_dir(void **unused)
@@ -94,7 +101,8 @@ static void a_killed_write_leaves_the_old_state_or_the_new(void **unused)
         old_seen |= killed && back.pin_count == before;
         new_seen |= killed && back.pin_count == after;
     }
-    assert_true(point > FEWEST_POINTS && old_seen && new_seen);
+    assert_many(point);
+    assert_true(old_seen && new_seen);
 }
 
 static void a_killed_first_write_leaves_a_new_node_or_the_state(void **unused)
@@ -114,7 +122,8 @@ static void a_killed_first_write_leaves_a_new_node_or_the_state(void **unused)
         old_seen |= killed && is_new;
         new_seen |= killed && !is_new;
     }
-    assert_true(point > FEWEST_POINTS && old_seen && new_seen);
+    assert_many(point);
+    assert_true(old_seen && new_seen);
 }
 
 static void ask(void *arg)
@@ -151,7 +160,8 @@ static void a_killed_request_is_there_whole_or_not_at_all(void **unused)
         none_seen |= killed && list.count == 0;
         one_seen |= killed && list.count == 1;
     }
-    assert_true(point > FEWEST_POINTS && none_seen && one_seen);
+    assert_many(point);
+    assert_true(none_seen && one_seen);
 }
 
 /* What a daemon does with its requests, between its start and its end. */
@@ -207,7 +217,8 @@ static void a_daemon_killed_while_it_applies_a_request_finishes_it_later(void **
         assert_true(is_accepted());
         assert_int_equal(waiting(), 0);
     }
-    assert_true(point > FEWEST_POINTS && between_seen);
+    assert_many(point);
+    assert_true(between_seen);
 }
 
 #define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
