@@ -21,3 +21,9 @@ kms_unit_test(transport SOURCES pkcs11_rig.c softhsm_rig.c LIBRARIES kms_pkcs11 
   LABELS softhsm)
 kms_unit_test(escrow SOURCES pkcs11_rig.c softhsm_rig.c
   LIBRARIES kms_pkcs11 fake_module ${CMAKE_DL_LIBS} LABELS softhsm)
+foreach(name misbehave misbehave_token misbehave_dialects)
+  kms_unit_test(${name} SOURCES misbehave_rig.c pkcs11_rig.c softhsm_rig.c
+    LIBRARIES kms_pkcs11 fake_module ${CMAKE_DL_LIBS} LABELS softhsm)
+  target_compile_definitions(test_${name} PRIVATE KMS_MISBEHAVE="$<TARGET_FILE:misbehave>")
+  add_dependencies(test_${name} misbehave)
+endforeach()
