@@ -22,6 +22,7 @@ struct pkcs11_connection {
     char *pin_file;
     char *user;
     char *lock_dir;
+    char *latch_dir;
     struct pkcs11_uri *uri;
     unsigned sessions;
     struct pkcs11_seam seam;
@@ -82,7 +83,8 @@ static enum kms_code copy_options(struct pkcs11_connection *connection,
     bool copied = copy_text(options->module, &connection->module_name) &&
                   copy_text(options->pin_file, &connection->pin_file) &&
                   copy_text(options->user, &connection->user) &&
-                  copy_text(lock_dir, &connection->lock_dir);
+                  copy_text(lock_dir, &connection->lock_dir) &&
+                  copy_text(options->latch_dir, &connection->latch_dir);
     if (!copied)
         return kms_fail(err, KMS_E_BUSY, "out of memory for a keystore");
     connection->sessions = options->sessions;
@@ -93,6 +95,8 @@ static enum kms_code copy_options(struct pkcs11_connection *connection,
     connection->credentials.pin_file = connection->pin_file;
     connection->credentials.pin = options->pin;
     connection->credentials.user = connection->user;
+    connection->credentials.latch_dir = connection->latch_dir;
+    connection->credentials.administrator = options->administrator;
     return pkcs11_uri_open(options->uri, &connection->uri, err);
 }
 
@@ -140,6 +144,7 @@ void pkcs11_connection_close(struct pkcs11_connection *connection)
     free(connection->pin_file);
     free(connection->user);
     free(connection->lock_dir);
+    free(connection->latch_dir);
     (void)pthread_cond_destroy(&connection->changed);
     (void)pthread_mutex_destroy(&connection->mutex);
     free(connection);
@@ -205,17 +210,24 @@ static struct pkcs11_lock take_lock(const struct pkcs11_connection *connection, 
                                half_ms < wait_ms ? half_ms : wait_ms);
 }
 
-static enum kms_code find_and_log_in(struct pkcs11_connection *connection, int64_t deadline_ms,
-                                     struct pkcs11_session **ret_session, struct kms_error *err)
+static enum kms_code find_and_open(struct pkcs11_connection *connection, int64_t deadline_ms,
+                                   struct pkcs11_session **ret_session, struct kms_error *err)
 {
-    KMS_CLEANUP(pkcs11_lock_release) struct pkcs11_lock lock = take_lock(connection, deadline_ms);
     enum kms_code rc = initialize_and_find(connection, deadline_ms, err);
     if (rc == KMS_OK)
         rc = pkcs11_pool_open(functions(connection), connection->token.slot, connection->sessions,
                               &connection->pool, err);
-    struct pkcs11_session *session = NULL;
     if (rc == KMS_OK)
-        rc = pkcs11_pool_acquire(connection->pool, deadline_ms, &session, err);
+        rc = pkcs11_pool_acquire(connection->pool, deadline_ms, ret_session, err);
+    return rc;
+}
+
+static enum kms_code find_and_log_in(struct pkcs11_connection *connection, int64_t deadline_ms,
+                                     struct pkcs11_session **ret_session, struct kms_error *err)
+{
+    KMS_CLEANUP(pkcs11_lock_release) struct pkcs11_lock lock = take_lock(connection, deadline_ms);
+    struct pkcs11_session *session = NULL;
+    enum kms_code rc = find_and_open(connection, deadline_ms, &session, err);
     if (rc != KMS_OK)
         return rc;
     rc = log_in(connection, session->handle, err);
@@ -438,6 +450,36 @@ uint64_t pkcs11_connection_logins(struct pkcs11_connection *connection)
     uint64_t logins = connection->logins;
     (void)pthread_mutex_unlock(&connection->mutex);
     return logins;
+}
+
+/* --- a PIN tried by hand --- */
+
+static enum kms_code try_pin(struct pkcs11_connection *connection, int64_t deadline_ms,
+                             struct pkcs11_pin_trial *trial, struct kms_error *err)
+{
+    KMS_CLEANUP(pkcs11_lock_release) struct pkcs11_lock lock = take_lock(connection, deadline_ms);
+    struct pkcs11_session *session = NULL;
+    enum kms_code rc = find_and_open(connection, deadline_ms, &session, err);
+    if (rc != KMS_OK)
+        return rc;
+    if ((connection->token.info.flags & CKF_LOGIN_REQUIRED) == 0)
+        rc = kms_fail(err, KMS_E_PRECONDITION,
+                      "the token needs no login: there is no PIN to check");
+    else
+        rc = pkcs11_credentials_try(&connection->credentials, functions(connection),
+                                    session->handle, connection->token.slot, trial, err);
+    pkcs11_pool_release(connection->pool, session);
+    return rc;
+}
+
+enum kms_code pkcs11_connection_try_pin(struct pkcs11_connection *connection, int64_t deadline_ms,
+                                        struct pkcs11_pin_trial *trial, struct kms_error *err)
+{
+    enum kms_code rc = load(connection, err);
+    if (rc == KMS_OK)
+        rc = try_pin(connection, deadline_ms, trial, err);
+    tear_down(connection);
+    return rc;
 }
 
 /* --- the rest --- */

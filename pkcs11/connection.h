@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "keystore.h"
+#include "pin_check.h"
 #include "seam.h"
 #include "session.h"
 #include "token.h"
@@ -63,6 +64,13 @@ KMS_MUST_CHECK enum kms_code pkcs11_connection_restore_login(struct pkcs11_conne
 /* A count that is odd while a lost login is being restored.  Even and unchanged over a look at the
  * token means: the login wasn't regained during the look. */
 uint64_t pkcs11_connection_logins(struct pkcs11_connection *connection);
+
+/* Connects as far as a login, which is @trial's, and disconnects.  For a connection that nobody else
+ * uses. */
+KMS_MUST_CHECK enum kms_code pkcs11_connection_try_pin(struct pkcs11_connection *connection,
+                                                       int64_t deadline_ms,
+                                                       struct pkcs11_pin_trial *trial,
+                                                       struct kms_error *err);
 
 void pkcs11_connection_describe(struct pkcs11_connection *connection,
                                 struct kms_token_info *ret_info);

@@ -3,6 +3,8 @@
 #ifndef PKCS11_KEYSTORE_H
 #define PKCS11_KEYSTORE_H
 
+#include <stdbool.h>
+
 #include "kms/keystore.h"
 
 struct pkcs11_keystore_options {
@@ -13,6 +15,8 @@ struct pkcs11_keystore_options {
     const char *user;             /* for vendors whose PIN is "user:password"; NULL: none */
     unsigned sessions;            /* 1..64 */
     const char *lock_dir;         /* where the per-module login lock lives; NULL: /run/lock */
+    const char *latch_dir;        /* where refused PINs are kept (latch.h); NULL: nowhere */
+    bool administrator;           /* the PIN is not the service's own: never kept as a good one */
 };
 
 /* Checks and copies @options; touches neither module nor token (kms_keystore_inventory() connects),

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kms/log.h"
 #include "rv.h"
 
 enum {
@@ -141,41 +140,66 @@ enum kms_code pkcs11_token_find(CK_FUNCTION_LIST *fn, const struct pkcs11_uri *u
     return rc;
 }
 
-/* The flags are read anew: other processes spend attempts too. */
-static enum kms_code check_attempts(const CK_TOKEN_INFO *info, const char *label,
-                                    struct kms_error *err)
+/* The fields have fixed lengths, so that no two tokens give the same bytes. */
+static void identify(const CK_TOKEN_INFO *info, uint8_t ret_identity[static KMS_SHA256_LEN])
 {
-    if ((info->flags & CKF_USER_PIN_LOCKED) != 0)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "the user PIN of token '%s' is locked: the HSM's security officer must "
-                        "unlock it",
-                        label);
-    if ((info->flags & CKF_USER_PIN_FINAL_TRY) != 0)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "one PIN attempt is left on token '%s' and is not spent by the plugin: "
-                        "log in once by hand with the right PIN",
-                        label);
-    if ((info->flags & CKF_USER_PIN_COUNT_LOW) != 0)
-        kms_log(KMS_LOG_WARN, "token counts failed PIN attempts", KMS_F_TEXT("token", label));
-    return KMS_OK;
+    uint8_t fields[sizeof(info->label) + sizeof(info->manufacturerID) + sizeof(info->model) +
+                   sizeof(info->serialNumber)];
+    uint8_t *at = fields;
+    memcpy(at, info->label, sizeof(info->label));
+    at += sizeof(info->label);
+    memcpy(at, info->manufacturerID, sizeof(info->manufacturerID));
+    at += sizeof(info->manufacturerID);
+    memcpy(at, info->model, sizeof(info->model));
+    at += sizeof(info->model);
+    memcpy(at, info->serialNumber, sizeof(info->serialNumber));
+    kms_sha256((struct kms_bytes){ fields, sizeof(fields) }, ret_identity);
 }
 
-enum kms_code pkcs11_token_login(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session, CK_SLOT_ID slot,
-                                 const struct kms_secret *pin, struct kms_error *err)
+enum kms_code pkcs11_token_attempts(CK_FUNCTION_LIST *fn, CK_SLOT_ID slot,
+                                    struct pkcs11_attempts *ret_attempts, struct kms_error *err)
 {
     CK_TOKEN_INFO info;
     CK_RV rv = fn->C_GetTokenInfo(slot, &info);
     if (rv != CKR_OK)
-        return pkcs11_fail(err, "C_GetTokenInfo", rv, "before the login");
-    char label[sizeof(info.label) + 1];
-    copy_trimmed(info.label, sizeof(info.label), label);
-    enum kms_code rc = check_attempts(&info, label, err);
-    if (rc != KMS_OK)
-        return rc;
-    rv = fn->C_Login(session, CKU_USER, pin->data, pin->len);
-    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
-        return KMS_OK;
-    return pkcs11_fail(err, "C_Login", rv, "token '%s'", label);
+        return pkcs11_fail(err, "C_GetTokenInfo", rv, "asking how many PIN attempts are left");
+    copy_trimmed(info.label, sizeof(info.label), ret_attempts->label);
+    copy_trimmed(info.serialNumber, sizeof(info.serialNumber), ret_attempts->serial);
+    identify(&info, ret_attempts->identity);
+    ret_attempts->flags = (struct pkcs11_pin_flags){
+        .count_low = (info.flags & CKF_USER_PIN_COUNT_LOW) != 0,
+        .final_try = (info.flags & CKF_USER_PIN_FINAL_TRY) != 0,
+        .locked = (info.flags & CKF_USER_PIN_LOCKED) != 0,
+    };
+    return KMS_OK;
+}
+
+enum kms_code pkcs11_token_check_attempts(const struct pkcs11_attempts *attempts,
+                                          struct kms_error *err)
+{
+    if (attempts->flags.locked)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "the user PIN of token '%s' is locked: the HSM's security officer must "
+                        "unlock it",
+                        attempts->label);
+    if (attempts->flags.final_try)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "one PIN attempt is left on token '%s' and is not spent by the plugin: "
+                        "spend it by hand, hsm-kms pin check --last-attempt, with the right PIN",
+                        attempts->label);
+    return KMS_OK;
+}
+
+enum kms_code pkcs11_token_login(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
+                                 const struct pkcs11_attempts *attempts,
+                                 const struct kms_secret *pin, bool *ret_proved,
+                                 struct kms_error *err)
+{
+    CK_RV rv = fn->C_Login(session, CKU_USER, pin->data, pin->len);
+    if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN)
+        return pkcs11_fail(err, "C_Login", rv, "token '%s'", attempts->label);
+    *ret_proved = rv == CKR_OK;
+    return KMS_OK;
 }
 
 enum kms_code pkcs11_token_check_login(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,6 +56,14 @@ const struct argp kms_keyring_argp = { .options = argp_options, .parser = parse_
 int64_t kms_keyring_deadline(void)
 {
     return kms_monotonic_ms() + TOKEN_TIMEOUT_MS;
+}
+
+bool kms_keyring_uses_service_pin(const struct kms_keyring_options *options,
+                                  const struct kms_config *config)
+{
+    if (options->ask_pin)
+        return false;
+    return options->pin_file == NULL || strcmp(options->pin_file, config->tokens[0].pin_file) == 0;
 }
 
 static enum kms_code get_pin(const struct kms_keyring_options *options, const char *pin_file,
@@ -153,6 +162,8 @@ enum kms_code kms_keyring_init(struct kms_keyring *keyring,
         .pin = &keyring->pin,
         .user = token->user,
         .sessions = 1,
+        .latch_dir = options->ask_pin ? NULL : keyring->config.state_dir,
+        .administrator = !kms_keyring_uses_service_pin(options, &keyring->config),
     };
     return pkcs11_keystore_open(&keystore_options, &keyring->keystore, err);
 }

@@ -22,6 +22,10 @@ struct kms_keyring_options {
 };
 extern const struct argp kms_keyring_argp;
 
+/* Whether the PIN is the one that the service logs in with. */
+bool kms_keyring_uses_service_pin(const struct kms_keyring_options *options,
+                                  const struct kms_config *config);
+
 struct kms_keyring {
     struct kms_config config;
     struct kms_secret pin;

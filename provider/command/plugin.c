@@ -87,6 +87,7 @@ static enum kms_code open_keystore(struct kms_plugin *plugin, const struct kms_c
         .pin_file = token->pin_file,
         .user = token->user,
         .sessions = token->sessions,
+        .latch_dir = config->state_dir,
     };
     return pkcs11_keystore_open(&options, &plugin->keystore, err);
 }

@@ -21,8 +21,9 @@ FINDINGS = 2
 KEY_COMMANDS = ("accept", "cancel", "commit", "create", "describe", "destroy", "disable", "enable",
                 "escrow", "import", "list", "nodes", "prepare", "ready", "revert", "rotate",
                 "transport-key", "wrap")
-COMMANDS = (["serve"], ["key"], *(["key", name] for name in KEY_COMMANDS), ["probe"], ["status"],
-            ["config"], ["config", "check"], ["config", "reference"])
+COMMANDS = (["serve"], ["key"], *(["key", name] for name in KEY_COMMANDS), ["pin"],
+            ["pin", "check"], ["probe"], ["status"], ["config"], ["config", "check"],
+            ["config", "reference"])
 
 
 def now():

@@ -9,6 +9,7 @@ struct bench {
     struct fake_module *module;
     CK_FUNCTION_LIST *fn;
     CK_SESSION_HANDLE session;
+    bool proved; /* by the last login */
     struct kms_error err;
 };
 
@@ -48,7 +49,10 @@ static enum kms_code log_in(struct bench *bench, const char *text)
                      CKR_OK);
     KMS_CLEANUP(kms_secret_done) struct kms_secret pin = { 0 };
     assert_ok(kms_secret_copy(&pin, kms_bytes_of(text), &bench->err), &bench->err);
-    return pkcs11_token_login(bench->fn, bench->session, token.slot, &pin, &bench->err);
+    struct pkcs11_attempts attempts = { 0 };
+    assert_ok(pkcs11_token_attempts(bench->fn, token.slot, &attempts, &bench->err), &bench->err);
+    return pkcs11_token_login(bench->fn, bench->session, &attempts, &pin, &bench->proved,
+                              &bench->err);
 }
 
 static void the_one_token_is_found(void **state)
@@ -124,11 +128,13 @@ static void the_right_pin_logs_in(void **state)
     assert_ok(log_in(bench, FAKE_PIN), &bench->err);
 }
 
-static void being_logged_in_already_is_success(void **state)
+static void being_logged_in_already_is_success_and_proves_nothing(void **state)
 {
     struct bench *bench = *state;
     assert_ok(log_in(bench, FAKE_PIN), &bench->err);
-    assert_ok(log_in(bench, FAKE_PIN), &bench->err);
+    assert_true(bench->proved);
+    assert_ok(log_in(bench, "any"), &bench->err);
+    assert_false(bench->proved);
 }
 
 static void the_wrong_pin_is_a_case_for_the_operator(void **state)
@@ -139,21 +145,48 @@ static void the_wrong_pin_is_a_case_for_the_operator(void **state)
     assert_null(strstr(bench->err.msg, "hunter2"));
 }
 
+static enum kms_code check_attempts(struct bench *bench, CK_FLAGS flags)
+{
+    struct pkcs11_token token = { 0 };
+    struct pkcs11_attempts attempts = { 0 };
+    fake_module_behaviour(bench->module)->token_flags = flags;
+    assert_ok(find(bench, FAKE_URI, &token), &bench->err);
+    assert_ok(pkcs11_token_attempts(bench->fn, token.slot, &attempts, &bench->err), &bench->err);
+    return pkcs11_token_check_attempts(&attempts, &bench->err);
+}
+
 static void a_locked_pin_is_not_tried(void **state)
 {
     struct bench *bench = *state;
-    fake_module_behaviour(bench->module)->token_flags = CKF_USER_PIN_LOCKED;
-    assert_int_equal(log_in(bench, FAKE_PIN), KMS_E_PRECONDITION);
-    assert_int_equal(fake_module_calls(bench->module, "C_Login"), 0);
+    assert_int_equal(check_attempts(bench, CKF_USER_PIN_LOCKED), KMS_E_PRECONDITION);
+    assert_contains(bench->err.msg, "locked");
 }
 
 static void the_last_attempt_is_not_spent(void **state)
 {
     struct bench *bench = *state;
-    fake_module_behaviour(bench->module)->token_flags = CKF_USER_PIN_FINAL_TRY;
-    assert_int_equal(log_in(bench, FAKE_PIN), KMS_E_PRECONDITION);
+    assert_int_equal(check_attempts(bench, CKF_USER_PIN_FINAL_TRY), KMS_E_PRECONDITION);
     assert_contains(bench->err.msg, "by hand");
-    assert_int_equal(fake_module_calls(bench->module, "C_Login"), 0);
+}
+
+static void a_low_count_alone_stops_no_login(void **state)
+{
+    struct bench *bench = *state;
+    assert_ok(check_attempts(bench, CKF_USER_PIN_COUNT_LOW), &bench->err);
+}
+
+static void tokens_that_differ_in_the_serial_number_have_different_identities(void **state)
+{
+    struct bench *bench = *state;
+    struct pkcs11_token token = { 0 };
+    struct pkcs11_attempts first = { 0 }, second = { 0 };
+    fake_module_behaviour(bench->module)->tokens = 2;
+    assert_ok(find(bench, "pkcs11:token=fake;serial=0001", &token), &bench->err);
+    assert_ok(pkcs11_token_attempts(bench->fn, token.slot, &first, &bench->err), &bench->err);
+    assert_ok(find(bench, "pkcs11:token=fake;serial=0002", &token), &bench->err);
+    assert_ok(pkcs11_token_attempts(bench->fn, token.slot, &second, &bench->err), &bench->err);
+    assert_string_equal(first.label, second.label);
+    assert_memory_not_equal(first.identity, second.identity, sizeof(first.identity));
 }
 
 static void a_lost_login_is_noticed(void **state)
@@ -183,10 +216,12 @@ int main(void)
         TEST(a_list_that_grows_meanwhile_is_asked_for_again),
         TEST(a_token_that_leaves_meanwhile_is_no_candidate),
         TEST(the_right_pin_logs_in),
-        TEST(being_logged_in_already_is_success),
+        TEST(being_logged_in_already_is_success_and_proves_nothing),
         TEST(the_wrong_pin_is_a_case_for_the_operator),
         TEST(a_locked_pin_is_not_tried),
         TEST(the_last_attempt_is_not_spent),
+        TEST(a_low_count_alone_stops_no_login),
+        TEST(tokens_that_differ_in_the_serial_number_have_different_identities),
         TEST(a_lost_login_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
