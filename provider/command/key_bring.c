@@ -11,10 +11,7 @@
 #include "rotation_rule.h"
 #include "transport_names.h"
 
-enum {
-    TOKEN_TIMEOUT_MS = 10 * 1000,
-    ACCEPT_S = 24 * 3600, /* for an operator who goes from node to node */
-};
+enum { TOKEN_TIMEOUT_MS = 10 * 1000 };
 
 static int64_t token_deadline_ms(void)
 {
@@ -133,18 +130,6 @@ static bool refuse_by_plan(const struct kms_key_plan *plan, struct kms_key_outco
     return true;
 }
 
-/* The lead that lets nodes see a key isn't enough: each must be told to trust it.  Only the first key
- * comes at once, since nothing works before. */
-static void leave_time_to_accept(const struct kms_key_plan_input *input, struct kms_key_plan *plan)
-{
-    int64_t least_utc_s = input->now_utc_s + ACCEPT_S;
-    if (plan->kind != KMS_KEY_CREATE || plan->is_first || input->activate != NULL ||
-        plan->activation_utc_s >= least_utc_s)
-        return;
-    plan->activation_utc_s = least_utc_s;
-    kms_label_format(input->ring, plan->generation, least_utc_s, plan->label);
-}
-
 /* *ret_refused: @outcome says why. */
 static enum kms_code make_plan(const struct kms_key_scene *scene,
                                const struct kms_key_timing *timing, struct kms_key_plan *plan,
@@ -165,7 +150,7 @@ static enum kms_code make_plan(const struct kms_key_scene *scene,
     enum kms_code rc = kms_key_plan(&input, plan, err);
     if (rc != KMS_OK)
         return rc;
-    leave_time_to_accept(&input, plan);
+    kms_key_leave_time_to_accept(&input, plan);
     char why[KMS_KEY_TEXT_MAX] = "";
     *ret_refused = true;
     if (!kms_rotation_allows(&timing->rule, KMS_ROTATION_COMMIT, &input, plan, why, sizeof(why)))

@@ -6,7 +6,10 @@
 #include "keyid.h"
 #include "kms/clock.h"
 
-enum { MS_PER_S = 1000 };
+enum {
+    MS_PER_S = 1000,
+    ACCEPT_S = 24 * 3600, /* for an operator who goes from node to node */
+};
 
 static int64_t seconds_up(int64_t ms)
 {
@@ -192,6 +195,16 @@ enum kms_code kms_key_plan(const struct kms_key_plan_input *input, struct kms_ke
     kms_label_format(input->ring, plan.generation, activation_utc_s, plan.label);
     *ret_plan = plan;
     return KMS_OK;
+}
+
+void kms_key_leave_time_to_accept(const struct kms_key_plan_input *input, struct kms_key_plan *plan)
+{
+    int64_t least_utc_s = input->now_utc_s + ACCEPT_S;
+    if (plan->kind != KMS_KEY_CREATE || plan->is_first || input->activate != NULL ||
+        plan->activation_utc_s >= least_utc_s)
+        return;
+    plan->activation_utc_s = least_utc_s;
+    kms_label_format(input->ring, plan->generation, least_utc_s, plan->label);
 }
 
 static int compare_ids(const struct kms_kek_info *a, const struct kms_kek_info *b)

@@ -46,6 +46,12 @@ struct kms_key_plan {
 KMS_MUST_CHECK enum kms_code kms_key_plan(const struct kms_key_plan_input *input,
                                           struct kms_key_plan *ret_plan, struct kms_error *err);
 
+/* For a key that was made elsewhere: the lead that lets nodes see it isn't enough, each must be told to
+ * trust it.  Unless an activation was asked for, @plan leaves a day for that.  The first key comes at
+ * once, since nothing works before. */
+void kms_key_leave_time_to_accept(const struct kms_key_plan_input *input,
+                                  struct kms_key_plan *plan);
+
 /* How long before its activation a key must exist, so that every node sees it in two refreshes. */
 int64_t kms_key_lead_s(int64_t refresh_ms, int64_t clock_skew_ms);
 

@@ -120,13 +120,18 @@ static void say_what_the_copy_waits_for(const struct kms_key_scene *scene, uint3
                                         const struct kms_kek_info *copy, int64_t activation_utc_s,
                                         struct kms_key_outcome *outcome)
 {
-    if (!waits_for_accept(copy))
+    char activation[KMS_RFC3339_LEN + 1];
+    if (!waits_for_accept(copy)) {
         say_when(scene, activation_utc_s, outcome);
-    else
-        kms_key_next(outcome,
-                     "on every node, hsm-kms key accept --generation %" PRIu32
-                     ": the material was made elsewhere, and no node uses it before",
-                     generation);
+        return;
+    }
+    kms_rfc3339_format(activation_utc_s, activation);
+    kms_key_next(
+        outcome,
+        "on every node, before its activation at %s: hsm-kms key accept --generation %" PRIu32
+        ": the material was made elsewhere, and no node uses it before; one that accepted it "
+        "writes what the others can't read",
+        activation, generation);
 }
 
 /* A generation above @old with its material that is promoted or will be; NULL if none. */
@@ -230,6 +235,8 @@ enum kms_code kms_key_revert(const struct kms_key_scene *scene, const struct kms
     enum kms_code rc = make_plan(scene, timing, &input, &plan, err);
     if (rc != KMS_OK || refuse_by_plan(&plan, outcome))
         return rc;
+    if (waits_for_accept(&old->kek))
+        kms_key_leave_time_to_accept(&input, &plan);
     say_what_the_copy_waits_for(scene, plan.generation, &old->kek, plan.activation_utc_s, outcome);
     if (!dry_run)
         return copy_key(scene, old, &plan, outcome, err);

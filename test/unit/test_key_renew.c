@@ -107,6 +107,7 @@ static void a_rerun_finds_the_copy_that_waits_to_be_accepted(void **state)
     fake_keystore_set(rig->fake, life_label(1, OLD_S), 0, KMS_KEK_LOCAL);
     assert_ok(revert_to(rig, 1), &rig->err);
     assert_done(rig, "copied", true);
+    assert_string_equal(rig->outcome.kek.label, life_label(3, DAY_S)); /* the time that it takes */
     assert_contains(rig->outcome.next, "key accept --generation 3");
     assert_ok(revert_to(rig, 1), &rig->err);
     assert_done(rig, "pending", false);
