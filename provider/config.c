@@ -409,6 +409,9 @@ void kms_config_done(struct kms_config *config)
         free(token->uri);
         free(token->pin_file);
         free(token->user);
+        for (size_t k = 0; k < token->environment_count; k++)
+            free(token->environment[k]);
+        free((void *)token->environment);
     }
     free(config->tokens);
     free(config->ring);

@@ -30,12 +30,21 @@ struct kms_config_socket {
     size_t allow_uid_count;
 };
 
+/* Where the PKCS#11 library of `serve` lives. */
+enum kms_isolation {
+    KMS_ISOLATION_PROCESS, /* in a child process, which may crash or hang */
+    KMS_ISOLATION_NONE,    /* in the plugin */
+};
+
 struct kms_config_token {
     char *module;
     char *uri;
     char *pin_file;
     char *user; /* NULL: none */
     unsigned sessions;
+    enum kms_isolation isolation;
+    char **environment; /* names of variables that the library sees besides the known ones */
+    size_t environment_count;
 };
 
 /* A fingerprint that the operator vouches for: trusted as if pinned on this node. */

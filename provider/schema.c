@@ -61,6 +61,15 @@ static const char *check_uri(const char *text)
     return NULL;
 }
 
+static const char *check_variable(const char *text)
+{
+    bool good = (text[0] < '0' || text[0] > '9') && text[0] != '\0';
+    for (const char *c = text; *c != '\0'; c++)
+        good = good && (*c == '_' || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') ||
+                        (*c >= '0' && *c <= '9'));
+    return good ? NULL : "is no name of an environment variable";
+}
+
 static const char *check_pins(const void *items, size_t count)
 {
     const struct kms_config_pin *pins = items;
@@ -142,6 +151,13 @@ const struct kms_schema_field kms_schema_fields[] = {
         .meaning = "For vendors whose PIN is `user:password`: the user."),
     ROW("tokens[].sessions", NUMBER, TOKEN(sessions), RANGE(1, 64), .fallback = "4",
         .meaning = "Sessions on the token, and so the operations at a time."),
+    ROW("tokens[].isolation", ISOLATION, TOKEN(isolation), .fallback = "process",
+        .meaning = "Where `serve` has the library: in a child process, or (`none`) in its own."),
+    ROW("tokens[].environment", LIST, TOKEN(environment), RANGE(0, 32), .item_size = sizeof(char *),
+        .count_offset = TOKEN(environment_count),
+        .meaning = "Variables that the child process sees besides those of well-known libraries."),
+    ROW("tokens[].environment[]", TEXT, 0, RANGE(1, 128), .check = check_variable,
+        .form = "name of an environment variable", .meaning = ""),
     ROW("state_dir", TEXT, CONFIG(state_dir), RANGE(PATH_BYTES), .fallback = "/var/lib/hsm-kms",
         .check = check_absolute, .form = "absolute path",
         .meaning = "What the node remembers: `ring.json`. Mode 0700, owner the service user."),
@@ -263,6 +279,8 @@ const char *kms_schema_type_text(enum kms_schema_type type)
         return "1 to 64 pairs of hexadecimal digits";
     case KMS_SCHEMA_TIME:
         return "a UTC time (2026-12-01T12:00:00Z)";
+    case KMS_SCHEMA_ISOLATION:
+        return "process or none";
     case KMS_SCHEMA_LOG_FORMAT:
         return "text or json";
     case KMS_SCHEMA_LOG_LEVEL:
@@ -406,6 +424,21 @@ static enum kms_code set_time(const struct kms_schema_field *field,
     return KMS_OK;
 }
 
+static enum kms_code set_isolation(const struct kms_schema_field *field,
+                                   const struct kms_schema_value *value, void *at,
+                                   struct kms_error *err)
+{
+    enum kms_isolation isolation = KMS_ISOLATION_PROCESS;
+    if (strlen(value->text) != value->len)
+        return not_of_type(field, value, err);
+    if (strcmp(value->text, "none") == 0)
+        isolation = KMS_ISOLATION_NONE;
+    else if (strcmp(value->text, "process") != 0)
+        return not_of_type(field, value, err);
+    memcpy(at, &isolation, sizeof(isolation));
+    return KMS_OK;
+}
+
 static enum kms_code set_log_format(const struct kms_schema_field *field,
                                     const struct kms_schema_value *value, void *at,
                                     struct kms_error *err)
@@ -450,6 +483,8 @@ enum kms_code kms_schema_set(const struct kms_schema_field *field,
         return set_cka_id(field, value, at, err);
     case KMS_SCHEMA_TIME:
         return set_time(field, value, at, err);
+    case KMS_SCHEMA_ISOLATION:
+        return set_isolation(field, value, at, err);
     case KMS_SCHEMA_LOG_FORMAT:
         return set_log_format(field, value, at, err);
     case KMS_SCHEMA_LOG_LEVEL:
@@ -483,6 +518,7 @@ static void print_type(FILE *out, const struct kms_schema_field *field)
     case KMS_SCHEMA_FINGERPRINT:
     case KMS_SCHEMA_CKA_ID:
     case KMS_SCHEMA_TIME:
+    case KMS_SCHEMA_ISOLATION:
     case KMS_SCHEMA_LOG_FORMAT:
     case KMS_SCHEMA_LOG_LEVEL:
     case KMS_SCHEMA_SECTION:

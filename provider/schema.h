@@ -26,6 +26,7 @@ enum kms_schema_type {
     KMS_SCHEMA_FINGERPRINT, /* uint8_t[KMS_FINGERPRINT_LEN] */
     KMS_SCHEMA_CKA_ID,      /* struct kms_config_cka_id */
     KMS_SCHEMA_TIME,        /* int64_t, UTC seconds */
+    KMS_SCHEMA_ISOLATION,   /* enum kms_isolation */
     KMS_SCHEMA_LOG_FORMAT,
     KMS_SCHEMA_LOG_LEVEL,
 };

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "keystore.h"
 #include "kms/log.h"
 #include "refresher.h"
 #include "ring.h"
@@ -15,6 +14,7 @@
 #include "service.h"
 #include "socket.h"
 #include "state.h"
+#include "token_open.h"
 
 struct kms_plugin {
     char node[HOST_NAME_MAX + 1];
@@ -77,21 +77,6 @@ static enum kms_code open_ring(struct kms_plugin *plugin, const struct kms_confi
     return rc;
 }
 
-static enum kms_code open_keystore(struct kms_plugin *plugin, const struct kms_config *config,
-                                   struct kms_error *err)
-{
-    const struct kms_config_token *token = &config->tokens[0];
-    struct pkcs11_keystore_options options = {
-        .module = token->module,
-        .uri = token->uri,
-        .pin_file = token->pin_file,
-        .user = token->user,
-        .sessions = token->sessions,
-        .latch_dir = config->state_dir,
-    };
-    return pkcs11_keystore_open(&options, &plugin->keystore, err);
-}
-
 static enum kms_code open_service(struct kms_plugin *plugin, const struct kms_config *config,
                                   struct kms_error *err)
 {
@@ -150,7 +135,7 @@ enum kms_code kms_plugin_open(const struct kms_config *config, struct kms_plugin
     if (rc == KMS_OK)
         rc = open_ring(plugin, config, err);
     if (rc == KMS_OK)
-        rc = open_keystore(plugin, config, err);
+        rc = kms_token_open(config, &plugin->keystore, err);
     if (rc == KMS_OK)
         rc = open_service(plugin, config, err);
     if (rc == KMS_OK)

@@ -31,7 +31,8 @@ class Killed(Case):
         self.node = self.new_node()
         self.node.env = killer.environment()
         self.node.configure(tokens=[dict(self.node.config["tokens"][0],
-                                         module=killer.killed_commands_module())])
+                                         module=killer.killed_commands_module(),
+                                         environment=sorted(killer.environment()))])
         self.node.make_token()
         self.node.key_create()
         self.node.up()

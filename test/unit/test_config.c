@@ -118,7 +118,8 @@ static void every_field_is_read(void **state)
         "ring: lab-1\n"
         "socket: {path: /run/x.sock, mode: \"0600\", group: kms, allow_uids: [65534, 0]}\n"
         "tokens:\n"
-        "  - {module: softhsm2, uri: 'pkcs11:token=a', pin_file: /p, user: ops, sessions: 64}\n"
+        "  - {module: softhsm2, uri: 'pkcs11:token=a', pin_file: /p, user: ops, sessions: 64,\n"
+        "     isolation: none, environment: [A_B, C]}\n"
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
         "rotation: {two_step: true, min_lead: 72h}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
@@ -136,6 +137,9 @@ static void every_field_is_read(void **state)
     assert_string_equal(config.tokens[0].uri, "pkcs11:token=a");
     assert_string_equal(config.tokens[0].pin_file, "/p");
     assert_string_equal(config.tokens[0].user, "ops");
+    assert_int_equal(config.tokens[0].isolation, KMS_ISOLATION_NONE);
+    assert_int_equal(config.tokens[0].environment_count, 2);
+    assert_string_equal(config.tokens[0].environment[1], "C");
     assert_int_equal(config.tokens[0].sessions, 64);
     assert_string_equal(config.state_dir, "/s");
     assert_int_equal(config.refresh_ms, 1000);
@@ -275,7 +279,8 @@ REFUSES(
 REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms\n",
         "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
 REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
-        "6: tokens[0]: unknown field \"pin\"; known here: module, uri, pin_file, user, sessions")
+        "6: tokens[0]: unknown field \"pin\"; known here: module, uri, pin_file, user, sessions, "
+        "isolation, environment")
 REFUSES(an_unknown_field_of_a_pin_is_refused, MINIMAL "pins: [{gen: 1}]\n",
         "6: pins[0]: unknown field \"gen\"; known here: generation, fingerprint")
 REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
@@ -416,6 +421,10 @@ REFUSES(generation_zero_is_refused, MINIMAL "pins:\n  - generation: 0\n",
 REFUSES(a_short_fingerprint_is_refused, MINIMAL "pins:\n  - fingerprint: abcd\n",
         "7: pins[0].fingerprint: \"abcd\" is not 64 hexadecimal digits")
 #define WHEN "activation: 2026-12-01T12:00:00Z"
+REFUSES(an_unknown_isolation_is_refused, MINIMAL "    isolation: thread\n",
+        "6: tokens[0].isolation: \"thread\" is not process or none")
+REFUSES(a_variable_with_a_value_is_refused, MINIMAL "    environment: [A=b]\n",
+        "6: tokens[0].environment[0]: is no name of an environment variable")
 REFUSES(an_adoption_without_a_name_is_refused, MINIMAL "adopt:\n  - {generation: 1, " WHEN "}\n",
         "7: adopt[0]: names no key: give its label, its cka_id or both")
 REFUSES(an_adoption_without_an_activation_is_refused,
@@ -575,6 +584,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(generation_zero_is_refused),
     cmocka_unit_test(a_short_fingerprint_is_refused),
     cmocka_unit_test(a_generation_with_two_pins_is_refused),
+    cmocka_unit_test(an_unknown_isolation_is_refused),
+    cmocka_unit_test(a_variable_with_a_value_is_refused),
     cmocka_unit_test(an_adoption_without_a_name_is_refused),
     cmocka_unit_test(an_adoption_without_an_activation_is_refused),
     cmocka_unit_test(an_activation_that_is_no_time_is_refused),
