@@ -6,6 +6,7 @@
 
 #include "kms/clock.h"
 #include "kms/log.h"
+#include "kms/secret.h"
 #include "service.h"
 #include "status.h"
 
@@ -232,5 +233,6 @@ void *kms_server_poll(void *arg)
             tag->fn(tag->call, event.success != 0);
         }
         expire(server);
+        kms_secret_wipe_stack(); /* core has read here, and copies the ends of messages */
     }
 }

@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "command.h"
+#include "harden.h"
 #include "kms/clock.h"
 #include "kms/log.h"
 #include "kms/secret.h"
@@ -66,8 +67,8 @@ static const struct argp argp = {
         "Serves the Kubernetes KMS v2 API on a Unix socket, wrapping DEK seeds inside the HSM.\v"
         "Runs in the foreground until SIGTERM or SIGINT, then drains calls in flight and exits 0. "
         "SIGHUP lets a refused PIN be tried again, reads pins: and adopt: of the configuration "
-        "anew and lists the token.  A missing HSM, token, PIN or KEK never ends it: Status says what is missing "
-        "until it is there.",
+        "anew and lists the token.  A missing HSM, token, PIN or KEK never ends it: Status says "
+        "what is missing until it is there.",
 };
 
 static enum kms_code apply_options(const struct serve_options *given, struct kms_config *config,
@@ -190,6 +191,16 @@ static int stop(struct kms_plugin *plugin)
     return KMS_EXIT_OK;
 }
 
+/* @freed: what kms_harden_freed_memory() said.  Neither is a reason not to serve. */
+static void guard_memory(const struct kms_error *freed)
+{
+    if (freed->code != KMS_OK)
+        kms_log_error(KMS_LOG_WARN, "freed memory is not overwritten", freed, NULL, 0);
+    struct kms_error err;
+    if (kms_harden_swap(&err) != KMS_OK)
+        kms_log_error(KMS_LOG_WARN, "memory is not locked", &err, NULL, 0);
+}
+
 static int serve(const char *path, const struct kms_config *config)
 {
     sigset_t signals;
@@ -209,6 +220,8 @@ static int serve(const char *path, const struct kms_config *config)
 
 int kms_command_serve(int argc, char **argv)
 {
+    struct kms_error freed = { .code = KMS_OK };
+    (void)kms_harden_freed_memory(argv, &freed); /* @freed says it; the log isn't open yet */
     struct serve_options given = { .config = KMS_CONFIG_PATH };
     if (kms_command_parse(&argp, argc, argv, &given) != 0)
         return KMS_EXIT_ERROR;
@@ -218,5 +231,6 @@ int kms_command_serve(int argc, char **argv)
         apply_options(&given, &config, &err) != KMS_OK)
         return kms_command_fail(&err);
     kms_log_open(config.log_format, config.log_level, STDERR_FILENO);
+    guard_memory(&freed);
     return serve(given.config, &config);
 }

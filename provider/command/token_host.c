@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "harden.h"
 #include "host.h"
 #include "host_process.h"
 #include "keystore.h"
@@ -156,6 +157,7 @@ int kms_command_token_host(int argc, char **argv)
     (void)prctl(PR_SET_NAME, "hsm-kms-host");
     if (!follow_parent(options.parent))
         return KMS_EXIT_OK;
+    (void)kms_harden_swap(NULL); /* where that can't be, the parent has said so */
     if (!kms_secret_heap_open())
         kms_log_fields(KMS_LOG_WARN, "memory for secrets can't be locked: raise LimitMEMLOCK", NULL,
                        0);
