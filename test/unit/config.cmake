@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 set(command_dir ${PROJECT_SOURCE_DIR}/provider/command)
 
-kms_unit_test(config LIBRARIES kms_config)
+kms_unit_test(config SOURCES config_rig.c LIBRARIES kms_config)
+kms_unit_test(config_values SOURCES config_rig.c LIBRARIES kms_config)
 kms_unit_test(schema LIBRARIES kms_config)
 kms_unit_test(key_plan SOURCES ${command_dir}/key_plan.c LIBRARIES kms_policy)
 kms_unit_test(key_settle SOURCES ${command_dir}/key_plan.c ${command_dir}/key_settle.c
