@@ -207,6 +207,19 @@ enum kms_code kms_host_spawn(const struct kms_host_command *command, size_t lane
                           "the token host can't be started");
 }
 
+size_t kms_host_memory_of(const struct kms_host_process *process)
+{
+    char path[64];
+    size_t all = 0, resident = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%ld/statm", (long)process->pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    int read = fscanf(file, "%zu %zu", &all, &resident); /* NOLINT(cert-err34-c): the kernel's */
+    (void)fclose(file);
+    return read == 2 ? resident * (size_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 /* --- ended --- */
 
 void kms_host_kill(const struct kms_host_process *process)

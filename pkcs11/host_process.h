@@ -35,6 +35,9 @@ KMS_MUST_CHECK enum kms_code kms_host_spawn(const struct kms_host_command *comma
                                             struct kms_host_process *ret_process,
                                             struct kms_error *err);
 
+/* Bytes of its memory that are resident; 0: nobody knows. */
+size_t kms_host_memory_of(const struct kms_host_process *process);
+
 /* SIGKILL. */
 void kms_host_kill(const struct kms_host_process *process);
 

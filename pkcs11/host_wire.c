@@ -135,7 +135,9 @@ static enum kms_code pack_list(const struct kms_host_call *call, Hsmkms__Host__V
     list.reload = call->reload;
     message->op_case = HSMKMS__HOST__V1__CALL__OP_LIST;
     message->list = &list;
-    return kms_pack(&message->base, ret_bytes, err);
+    rc = kms_pack(&message->base, ret_bytes, err);
+    message->list = NULL;
+    return rc;
 }
 
 enum kms_code kms_host_pack_call(const struct kms_host_call *call, struct kms_secret *ret_bytes,

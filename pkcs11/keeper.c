@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread that starts hosts, proves them and sees them end. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,7 +12,10 @@
 
 enum {
     PROVE_MS = 10000,          /* deadline of the first listing and canary of a new host */
-    LATE_MAX_MS = 5000,        /* how long a lane may be late before its host is given up */
+    LATE_MAX_MS = 5000,        /* how long a lane may be late before its host is given up … */
+    SLOW_MAX_MS = 30000,       /* … and before it served: a first login may be slow */
+    MEMORY_MS = 5000,          /* between two looks at how much memory the host has */
+    MEMORY_REST_MS = 10000,    /* of a new host: the limit may be too low for any */
     LEAVE_MS = 5000,           /* for the host to finalize its library */
     KILLED_MS = 5000,          /* for the kernel to end it: a driver may not let it */
     RESPAWN_FIRST_MS = 100,    /* after a host that ended before it served, doubling … */
@@ -45,6 +49,7 @@ static enum kms_code prove(struct kms_remote *remote, struct kms_error *err)
 void kms_remote_serves(struct kms_remote *remote)
 {
     remote->phase = KMS_REMOTE_SERVING;
+    remote->serves_since_ms = kms_monotonic_ms();
     remote->deaths = 0;
     kms_log(KMS_LOG_INFO, "token host serves", KMS_F_INT("pid", remote->child->process.pid));
 }
@@ -78,6 +83,7 @@ static void note_down(struct kms_remote *remote, const struct kms_error *why)
     remote->deaths++;
     remote->respawn_at_ms = kms_monotonic_ms() + pause_ms;
     remote->phase = KMS_REMOTE_DOWN;
+    remote->leave_by_ms = 0;
     remote->child = NULL;
     remote->why = *why;
     remote->info.connected = false;
@@ -96,6 +102,7 @@ static void begin(struct kms_remote *remote)
     bool can_prove = remote->memory.label_prefix != NULL && !remote->stopping;
     if (rc == KMS_OK) {
         remote->child = child;
+        remote->away_since_ms = 0;
         remote->phase = can_prove ? KMS_REMOTE_PROVING : KMS_REMOTE_UNPROVED;
         (void)pthread_cond_broadcast(&remote->changed);
     } else {
@@ -112,6 +119,23 @@ static void begin(struct kms_remote *remote)
     if (prove(remote, &err) == KMS_OK)
         err = (struct kms_error){ .code = KMS_OK };
     end_proof(remote, &err);
+}
+
+/* After a proof that failed, when a listing has worked since.  False: not now. */
+static bool prove_again(struct kms_remote *remote)
+{
+    (void)pthread_mutex_lock(&remote->lock);
+    bool now = remote->may_prove && remote->phase == KMS_REMOTE_UNPROVED;
+    remote->may_prove = false;
+    if (now)
+        remote->phase = KMS_REMOTE_PROVING;
+    (void)pthread_mutex_unlock(&remote->lock);
+    struct kms_error err = { .code = KMS_OK };
+    if (now && prove(remote, &err) == KMS_OK)
+        err = (struct kms_error){ .code = KMS_OK };
+    if (now)
+        end_proof(remote, &err);
+    return now;
 }
 
 /* It has ended, or soon will have. */
@@ -138,12 +162,46 @@ static void end(struct kms_remote *remote, struct kms_host_child *child, int64_t
         kms_log(KMS_LOG_WARN, "token host ended", KMS_F_TEXT("by", how));
 }
 
+static int64_t late_max_ms(const struct kms_remote *remote)
+{
+    return remote->phase == KMS_REMOTE_SERVING ? LATE_MAX_MS : SLOW_MAX_MS;
+}
+
+/* With the lock held.  The host answers what it has begun, and ends; new calls wait for the next. */
+static void ask_to_leave(struct kms_remote *remote)
+{
+    remote->phase = KMS_REMOTE_ENDING;
+    remote->leave_by_ms = kms_monotonic_ms() + LEAVE_MS;
+    for (size_t i = 0; i < remote->lane_count; i++)
+        (void)shutdown(remote->child->lanes[i].fd, SHUT_WR);
+}
+
+/* With the lock held.  Libraries leak; SoftHSM 244 bytes an object. */
+static void mind_memory(struct kms_remote *remote)
+{
+    if (remote->memory_limit == 0 || remote->phase != KMS_REMOTE_SERVING ||
+        kms_monotonic_ms() - remote->serves_since_ms < MEMORY_REST_MS)
+        return;
+    size_t memory = kms_host_memory_of(&remote->child->process);
+    if (memory <= remote->memory_limit)
+        return;
+    kms_log(KMS_LOG_WARN, "token host is replaced", KMS_F_TEXT("reason", "its memory"),
+            KMS_F_INT("bytes", (int64_t)memory), KMS_F_INT("limit", (int64_t)remote->memory_limit));
+    ask_to_leave(remote);
+}
+
 /* With the lock held: takes late answers, and gives up a host that hangs. */
 static void look(struct kms_remote *remote)
 {
-    if (remote->phase == KMS_REMOTE_ENDING)
+    if (remote->phase == KMS_REMOTE_ENDING) {
+        if (remote->leave_by_ms != 0 && kms_monotonic_ms() >= remote->leave_by_ms) {
+            remote->leave_by_ms = 0;
+            kms_host_kill(&remote->child->process);
+        }
         return;
-    const char *why = kms_host_child_look(remote->child, kms_monotonic_ms(), LATE_MAX_MS);
+    }
+    mind_memory(remote);
+    const char *why = kms_host_child_look(remote->child, kms_monotonic_ms(), late_max_ms(remote));
     if (why != NULL) {
         kms_log(KMS_LOG_ERROR, "token host is given up", KMS_F_TEXT("reason", why));
         kms_host_kill(&remote->child->process);
@@ -166,11 +224,15 @@ static nfds_t list_events(struct kms_remote *remote, struct pollfd *ret_items, i
         ret_items[count++] = (struct pollfd){ .fd = lane->fd, .events = POLLIN };
         oldest_ms = lane->late_since_ms < oldest_ms ? lane->late_since_ms : oldest_ms;
     }
-    *ret_timeout_ms = -1;
-    if (oldest_ms != INT64_MAX) {
-        int64_t left_ms = oldest_ms + LATE_MAX_MS - kms_monotonic_ms();
-        *ret_timeout_ms = left_ms > 0 ? (int)left_ms : 0;
-    }
+    int64_t until_ms = INT64_MAX;
+    if (oldest_ms != INT64_MAX)
+        until_ms = oldest_ms + late_max_ms(remote);
+    if (remote->phase == KMS_REMOTE_ENDING && remote->leave_by_ms != 0)
+        until_ms = remote->leave_by_ms;
+    int64_t left_ms = until_ms == INT64_MAX ? INT_MAX : until_ms - kms_monotonic_ms();
+    if (remote->memory_limit != 0 && left_ms > MEMORY_MS)
+        left_ms = MEMORY_MS;
+    *ret_timeout_ms = left_ms > 0 ? (int)left_ms : 0;
     return count;
 }
 
@@ -212,7 +274,7 @@ void *kms_remote_keep(void *argument)
         (void)pthread_mutex_unlock(&remote->lock);
         if (is_down)
             begin(remote);
-        else
+        else if (!prove_again(remote))
             watch(remote);
         (void)pthread_mutex_lock(&remote->lock);
     }

@@ -194,6 +194,7 @@ enum kms_code kms_remote_open(const struct kms_remote_options *options,
         return kms_fail(err, KMS_E_BUSY, "out of memory for a keystore");
     remote->base.ops = &ops;
     remote->lane_count = options->lanes;
+    remote->memory_limit = options->memory_limit;
     remote->path = strdup(options->command.path);
     remote->argv = copy_texts(options->command.argv);
     remote->environment = copy_texts(options->command.environment);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kms/clock.h"
+#include "kms/log.h"
 #include "remote_state.h"
 
 enum {
-    TRIES_MAX = 4,   /* a call that ends hosts must not go on doing it */
-    LOOP_DEATHS = 3, /* so many in a row: calls don't wait for the next any more */
+    HOPELESS_MS = 30000, /* so long without a connection: the library may need a new process */
+    TRIES_MAX = 4,       /* a call that ends hosts must not go on doing it */
+    LOOP_DEATHS = 3,     /* so many in a row: calls don't wait for the next any more */
 };
 
 /* What a call holds while it is under way. */
@@ -29,7 +31,7 @@ static enum kms_code try_lane(struct kms_remote *remote, enum kms_host_op op,
     *ret_lane = NULL;
     if (remote->stopping)
         return kms_fail(err, KMS_E_UNAVAILABLE, "the plugin is stopping");
-    if ((remote->phase == KMS_REMOTE_UNPROVED && !is_list) ||
+    if ((remote->phase == KMS_REMOTE_UNPROVED && !is_list && !remote->may_prove) ||
         (remote->phase == KMS_REMOTE_DOWN && remote->deaths >= LOOP_DEATHS)) {
         *err = remote->why;
         return kms_not_ok(err->code);
@@ -60,7 +62,7 @@ static enum kms_code take_lane(struct kms_remote *remote, enum kms_host_op op, i
     return rc;
 }
 
-/* With the lock held.  A host that listed something serves. */
+/* With the lock held.  A host that listed something serves, or may prove that it can. */
 static void take_news(struct kms_remote *remote, const struct ticket *ticket,
                       const struct kms_host_call *call, const struct kms_host_answer *answer)
 {
@@ -74,8 +76,39 @@ static void take_news(struct kms_remote *remote, const struct ticket *ticket,
     if (call->op != KMS_HOST_LIST)
         return;
     kms_host_memory_filter(&remote->memory, &call->filter);
-    if (remote->phase == KMS_REMOTE_UNPROVED)
+    if (remote->phase != KMS_REMOTE_UNPROVED)
+        return;
+    if (!remote->memory.has_kek) {
         kms_remote_serves(remote);
+        return;
+    }
+    remote->may_prove = true;
+    kms_remote_wake_keeper(remote);
+}
+
+/* With the lock held.  A refused PIN, or what else an operator must mend, is no reason for a new process: it
+ * might spend another attempt. */
+static void give_up_if_hopeless(struct kms_remote *remote, const struct ticket *ticket,
+                                const struct kms_host_call *call,
+                                const struct kms_host_answer *answer)
+{
+    if (call->op != KMS_HOST_LIST || remote->child != ticket->child ||
+        remote->phase == KMS_REMOTE_ENDING)
+        return;
+    enum kms_code code = answer->failure.code;
+    if (answer->token.connected || (code != KMS_E_UNAVAILABLE && code != KMS_E_INTERNAL)) {
+        remote->away_since_ms = 0;
+        return;
+    }
+    int64_t now_ms = kms_monotonic_ms();
+    if (remote->away_since_ms == 0)
+        remote->away_since_ms = now_ms;
+    if (now_ms - remote->away_since_ms < HOPELESS_MS)
+        return;
+    kms_log(KMS_LOG_WARN, "token host is given up",
+            KMS_F_TEXT("reason", "its library has had no connection for too long"));
+    kms_host_kill(&ticket->child->process);
+    remote->phase = KMS_REMOTE_ENDING;
 }
 
 /* True: the host is lost, and the call not done. */
@@ -88,6 +121,7 @@ static bool give_back(struct kms_remote *remote, const struct ticket *ticket,
     if (rc == KMS_OK) {
         ticket->lane->state = KMS_LANE_FREE;
         take_news(remote, ticket, call, answer);
+        give_up_if_hopeless(remote, ticket, call, answer);
     } else if (rc == KMS_E_DEADLINE) {
         ticket->lane->state = KMS_LANE_LATE;
         ticket->lane->late_since_ms = kms_monotonic_ms();
@@ -102,17 +136,19 @@ static bool give_back(struct kms_remote *remote, const struct ticket *ticket,
     return lost;
 }
 
-enum kms_code kms_remote_call(struct kms_remote *remote, const struct kms_host_call *call,
+enum kms_code kms_remote_call(struct kms_remote *remote, const struct kms_host_call *given,
                               int64_t deadline_ms, struct kms_host_answer *ret_answer,
                               struct kms_error *err)
 {
+    struct kms_host_call call = *given;
     for (int tries = 1;; tries++) {
         struct ticket ticket;
-        enum kms_code rc = take_lane(remote, call->op, deadline_ms, &ticket, err);
+        enum kms_code rc = take_lane(remote, call.op, deadline_ms, &ticket, err);
         if (rc != KMS_OK)
             return rc;
-        rc = kms_lane_exchange(ticket.lane, call, deadline_ms, ret_answer, err);
-        bool lost = give_back(remote, &ticket, call, rc, ret_answer);
+        rc = kms_lane_exchange(ticket.lane, &call, deadline_ms, ret_answer, err);
+        bool lost = give_back(remote, &ticket, &call, rc, ret_answer);
+        call.reload = false; /* a second host would spend another PIN attempt */
         if (lost && tries == TRIES_MAX)
             return kms_fail(err, KMS_E_UNAVAILABLE,
                             "the token host ended %d times during this call; do not delete objects",

@@ -26,7 +26,8 @@ struct kms_remote {
     struct kms_keystore base;
     char *path, **argv, **environment; /* owned, with their texts */
     size_t lane_count;
-    int wake; /* eventfd: the keeper should look */
+    size_t memory_limit; /* bytes; 0: none */
+    int wake;            /* eventfd: the keeper should look */
     pthread_t keeper;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -38,7 +39,11 @@ struct kms_remote {
     struct kms_host_memory memory; /* changed only while SERVING or UNPROVED */
     unsigned deaths;               /* hosts that ended before they served, in a row */
     int64_t respawn_at_ms;
+    int64_t away_since_ms; /* listings by this host have failed for want of a connection; 0: no */
+    int64_t serves_since_ms;
     bool reload;
+    bool may_prove;      /* UNPROVED, but a listing worked meanwhile */
+    int64_t leave_by_ms; /* of a host that was asked to leave; 0: it wasn't */
     bool stopping;
 };
 
@@ -47,11 +52,11 @@ void kms_remote_serves(struct kms_remote *remote);
 
 void kms_remote_wake_keeper(struct kms_remote *remote);
 /* The thread; its argument is the remote. */
-void *kms_remote_keep(void *remote);
+void *kms_remote_keep(void *argument);
 
 /* Done on whatever host there is until @deadline_ms; again on the next if one is lost. */
 KMS_MUST_CHECK enum kms_code kms_remote_call(struct kms_remote *remote,
-                                             const struct kms_host_call *call, int64_t deadline_ms,
+                                             const struct kms_host_call *given, int64_t deadline_ms,
                                              struct kms_host_answer *ret_answer,
                                              struct kms_error *err);
 /* The keeper's: only on the host that there is, while PROVING. */

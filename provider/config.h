@@ -43,7 +43,8 @@ struct kms_config_token {
     char *user; /* NULL: none */
     unsigned sessions;
     enum kms_isolation isolation;
-    char **environment; /* names of variables that the library sees besides the known ones */
+    unsigned memory_limit_mib; /* of the child process; 0: none */
+    char **environment;        /* names of variables that the library sees besides the known ones */
     size_t environment_count;
 };
 

@@ -153,6 +153,10 @@ const struct kms_schema_field kms_schema_fields[] = {
         .meaning = "Sessions on the token, and so the operations at a time."),
     ROW("tokens[].isolation", ISOLATION, TOKEN(isolation), .fallback = "process",
         .meaning = "Where `serve` has the library: in a child process, or (`none`) in its own."),
+    ROW("tokens[].memory_limit", NUMBER, TOKEN(memory_limit_mib), RANGE(0, 1048576),
+        .fallback = "512",
+        .meaning =
+            "MiB; a child process that has more is replaced between two calls. 0: no limit."),
     ROW("tokens[].environment", LIST, TOKEN(environment), RANGE(0, 32), .item_size = sizeof(char *),
         .count_offset = TOKEN(environment_count),
         .meaning = "Variables that the child process sees besides those of well-known libraries."),

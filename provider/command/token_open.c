@@ -8,7 +8,7 @@
 #include "remote.h"
 #include "token_open.h"
 
-enum { MORE_LANES = 1, ARGUMENTS_MAX = 24, NUMBER_TEXT = 16 };
+enum { MIB = 1 << 20, MORE_LANES = 1, ARGUMENTS_MAX = 24, NUMBER_TEXT = 16 };
 
 /* What libraries are known to read, and what the C library and sanitizers do.  Nothing here says where
  * code comes from (LD_PRELOAD …). */
@@ -93,6 +93,7 @@ static enum kms_code open_remote(const struct kms_config *config,
     const struct kms_remote_options remote = {
         .command = { "/proc/self/exe", arguments.list, environment },
         .lanes = options->sessions + MORE_LANES,
+        .memory_limit = (size_t)token->memory_limit_mib * MIB,
     };
     enum kms_code rc = kms_remote_open(&remote, ret_keystore, err);
     free((void *)environment);

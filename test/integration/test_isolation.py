@@ -166,3 +166,21 @@ class Isolation(Case):
             self.kill_host(node)
         self.assertEqual(self.served(node), 4)
         self.assertEqual(node.log().count('"token connected"'), 4)
+
+    def test_a_host_that_has_too_much_memory_is_replaced_between_two_calls(self):
+        node = self.new_node().make_token()
+        node.config["tokens"][0]["memory_limit"] = 1  # MiB: any host has more
+        node.configure()
+        node.key_create()
+        node.up()
+        first = self.host_of(node)
+        callers = [Caller(node) for _ in range(4)]
+        try:
+            wait_for("the next host to serve", lambda: node.alive() and self.served(node) > 1)
+        finally:
+            for caller in callers:
+                caller.end()
+        self.assertEqual([fault for caller in callers for fault in caller.faults], [])
+        self.assertTrue(is_gone(first))
+        ended = [event for event in node.log_events() if event["msg"] == "token host ended"]
+        self.assertEqual(ended[0]["by"], "exit status 0")

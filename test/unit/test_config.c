@@ -17,6 +17,7 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     assert_null(config.socket.group);
     assert_int_equal(config.socket.allow_uid_count, 0);
     assert_int_equal(config.tokens[0].sessions, 4);
+    assert_int_equal(config.tokens[0].memory_limit_mib, 512);
     assert_null(config.tokens[0].user);
     assert_string_equal(config.state_dir, "/var/lib/hsm-kms");
     assert_int_equal(config.refresh_ms, 30000);
@@ -200,7 +201,7 @@ REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms
         "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
 REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
         "6: tokens[0]: unknown field \"pin\"; known here: module, uri, pin_file, user, sessions, "
-        "isolation, environment")
+        "isolation, memory_limit, environment")
 REFUSES(an_unknown_field_of_a_pin_is_refused, MINIMAL "pins: [{gen: 1}]\n",
         "6: pins[0]: unknown field \"gen\"; known here: generation, fingerprint")
 REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
