@@ -113,8 +113,9 @@ enum kms_code pkcs11_cache_copy(struct pkcs11_cache *cache, uint64_t epoch,
 {
     const struct pkcs11_kek_list none = { 0 };
     (void)pthread_mutex_lock(&cache->mutex);
-    enum kms_code rc = copy_list(cache->epoch == epoch ? &cache->list : &none, filter, ret_list,
-                                 err);
+    enum kms_code rc = copy_list(epoch == PKCS11_ANY_EPOCH || cache->epoch == epoch ? &cache->list
+                                                                                    : &none,
+                                 filter, ret_list, err);
     (void)pthread_mutex_unlock(&cache->mutex);
     return rc;
 }

@@ -33,7 +33,8 @@ void pkcs11_cache_remember(struct pkcs11_cache *cache, uint64_t epoch,
 KMS_MUST_CHECK enum kms_code pkcs11_cache_replace(struct pkcs11_cache *cache, uint64_t epoch,
                                                   const struct pkcs11_kek_list *list,
                                                   struct kms_error *err);
-/* A copy of the KEKs of @epoch that @filter takes. */
+/* A copy of the KEKs of @epoch (or of whichever was the last) that @filter takes. */
+#define PKCS11_ANY_EPOCH UINT64_MAX
 KMS_MUST_CHECK enum kms_code pkcs11_cache_copy(struct pkcs11_cache *cache, uint64_t epoch,
                                                const struct kms_kek_filter *filter,
                                                struct pkcs11_kek_list *ret_list,

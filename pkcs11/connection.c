@@ -90,6 +90,7 @@ static enum kms_code copy_options(struct pkcs11_connection *connection,
     connection->sessions = options->sessions;
     connection->seam.reconnect_pause_ms = PKCS11_RECONNECT_PAUSE_MS;
     connection->seam.find_retry_ms = PKCS11_FIND_RETRY_MS;
+    connection->seam.busy_pause_ms = PKCS11_BUSY_PAUSE_MS;
     if (seam != NULL)
         connection->seam = *seam;
     connection->credentials.pin_file = connection->pin_file;
@@ -216,7 +217,7 @@ static enum kms_code find_and_open(struct pkcs11_connection *connection, int64_t
     enum kms_code rc = initialize_and_find(connection, deadline_ms, err);
     if (rc == KMS_OK)
         rc = pkcs11_pool_open(functions(connection), connection->token.slot, connection->sessions,
-                              &connection->pool, err);
+                              PKCS11_SHRUNK_MS, &connection->pool, err);
     if (rc == KMS_OK)
         rc = pkcs11_pool_acquire(connection->pool, deadline_ms, ret_session, err);
     return rc;
@@ -238,6 +239,37 @@ static enum kms_code find_and_log_in(struct pkcs11_connection *connection, int64
     return rc;
 }
 
+static bool is_same_wrap(const struct pkcs11_wrap *a, const struct pkcs11_wrap *b)
+{
+    return a->profile == b->profile && a->mechanism == b->mechanism;
+}
+
+/* A KEK may be unfit for another profile than the one it was made for.  So a module that refuses
+ * something for a moment moves nothing: only a new process chooses anew, and looks twice before it
+ * takes what isn't the usual. */
+static enum kms_code choose_wrap(struct pkcs11_connection *connection,
+                                 struct pkcs11_session *session, struct kms_error *err)
+{
+    struct pkcs11_wrap *before = &connection->wrap;
+    struct pkcs11_wrap chosen = { 0 };
+    struct pkcs11_wrap again = { 0 };
+    enum kms_code rc = pkcs11_wrap_select(functions(connection), &connection->token, session,
+                                          &chosen, err);
+    if (rc == KMS_OK && before->profile == NULL && pkcs11_wrap_is_cipher(&chosen)) {
+        rc = pkcs11_wrap_select(functions(connection), &connection->token, session, &again, err);
+        before = &again;
+    }
+    if (rc != KMS_OK)
+        return rc;
+    if (before->profile != NULL && !is_same_wrap(before, &chosen))
+        return kms_fail(err, KMS_E_UNAVAILABLE,
+                        "known-answer test: the module wraps by %s now, and by %s before: it is "
+                        "asked again; do not delete objects",
+                        pkcs11_wrap_name(&chosen), pkcs11_wrap_name(before));
+    connection->wrap = chosen;
+    return KMS_OK;
+}
+
 static enum kms_code build(struct pkcs11_connection *connection, int64_t deadline_ms,
                            struct kms_error *err)
 {
@@ -247,7 +279,7 @@ static enum kms_code build(struct pkcs11_connection *connection, int64_t deadlin
     if (rc == KMS_OK)
         rc = find_and_log_in(connection, deadline_ms, &session, err);
     if (rc == KMS_OK) {
-        rc = pkcs11_wrap_select(functions(connection), session, &connection->wrap, err);
+        rc = choose_wrap(connection, session, err);
         pkcs11_pool_release(connection->pool, session);
     }
     if (rc != KMS_OK)
@@ -328,6 +360,8 @@ enum kms_code pkcs11_connection_connect(struct pkcs11_connection *connection, in
     if (!build_now)
         return rc;
     rc = build(connection, deadline_ms, err);
+    if (rc == KMS_E_INVALID || rc == KMS_E_CORRUPT) /* of the test key: no caller's input is bad */
+        rc = err->code = KMS_E_PRECONDITION;
     publish(connection, rc, err);
     return rc;
 }
@@ -346,6 +380,7 @@ enum kms_code pkcs11_connection_enter(struct pkcs11_connection *connection,
             .wrap = connection->wrap,
             .pool = connection->pool,
             .token = &connection->token,
+            .busy_pause_ms = connection->seam.busy_pause_ms,
         };
     } else {
         *err = connection->last_error;
@@ -427,19 +462,37 @@ static enum kms_code log_in_if_lost(struct pkcs11_connection *connection, CK_SES
     return log_in(connection, session, err);
 }
 
+static enum kms_code restore_in_one(struct pkcs11_connection *connection,
+                                    const struct pkcs11_link *link, int64_t deadline_ms,
+                                    struct kms_error *err)
+{
+    struct pkcs11_session *session = NULL;
+    enum kms_code rc = pkcs11_pool_acquire(link->pool, deadline_ms, &session, err);
+    if (rc != KMS_OK)
+        return rc;
+    rc = log_in_if_lost(connection, session->handle, deadline_ms, err);
+    session->broken = rc != KMS_OK;
+    pkcs11_pool_release(link->pool, session);
+    return rc;
+}
+
+/* Sessions die together: then the next idle one is no better, but a new one is. */
+static bool is_of_the_session(const struct kms_error *err)
+{
+    return pkcs11_error_class(err) == PKCS11_CLASS_SESSION && strcmp(err->op, "C_Login") != 0;
+}
+
 enum kms_code pkcs11_connection_restore_login(struct pkcs11_connection *connection,
                                               const struct pkcs11_link *link, int64_t deadline_ms,
                                               struct kms_error *err)
 {
     if (!begin_login(connection, deadline_ms))
         return kms_fail(err, KMS_E_DEADLINE, "the deadline passed while waiting for a login");
-    struct pkcs11_session *session = NULL;
-    enum kms_code rc = pkcs11_pool_acquire(link->pool, deadline_ms, &session, err);
-    if (rc == KMS_OK) {
-        rc = log_in_if_lost(connection, session->handle, deadline_ms, err);
-        session->broken = rc != KMS_OK;
-        pkcs11_pool_release(link->pool, session);
-    }
+    enum kms_code rc;
+    unsigned tries = 0;
+    do
+        rc = restore_in_one(connection, link, deadline_ms, err);
+    while (rc != KMS_OK && is_of_the_session(err) && ++tries <= connection->sessions);
     end_login(connection);
     return rc;
 }
@@ -478,6 +531,27 @@ enum kms_code pkcs11_connection_try_pin(struct pkcs11_connection *connection, in
     enum kms_code rc = load(connection, err);
     if (rc == KMS_OK)
         rc = try_pin(connection, deadline_ms, trial, err);
+    tear_down(connection);
+    return rc;
+}
+
+/* --- a token looked at --- */
+
+enum kms_code pkcs11_connection_look(struct pkcs11_connection *connection, int64_t deadline_ms,
+                                     enum kms_code (*look)(void *arg, CK_FUNCTION_LIST *fn,
+                                                           const struct pkcs11_token *token,
+                                                           struct pkcs11_session *session,
+                                                           struct kms_error *err),
+                                     void *arg, struct kms_error *err)
+{
+    struct pkcs11_session *session = NULL;
+    enum kms_code rc = load(connection, err);
+    if (rc == KMS_OK)
+        rc = find_and_log_in(connection, deadline_ms, &session, err);
+    if (rc == KMS_OK) {
+        rc = look(arg, functions(connection), &connection->token, session, err);
+        pkcs11_pool_release(connection->pool, session);
+    }
     tear_down(connection);
     return rc;
 }

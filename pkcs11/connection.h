@@ -22,6 +22,7 @@ struct pkcs11_link {
     struct pkcs11_wrap wrap;
     struct pkcs11_pool *pool;
     const struct pkcs11_token *token;
+    int64_t busy_pause_ms;
 };
 
 /* Checks and copies @options; connects nothing.  @seam may be NULL. */
@@ -71,6 +72,13 @@ KMS_MUST_CHECK enum kms_code pkcs11_connection_try_pin(struct pkcs11_connection 
                                                        int64_t deadline_ms,
                                                        struct pkcs11_pin_trial *trial,
                                                        struct kms_error *err);
+
+/* Connects as far as a login, has @look ask what it wants, and disconnects.  The same. */
+KMS_MUST_CHECK enum kms_code pkcs11_connection_look(
+    struct pkcs11_connection *connection, int64_t deadline_ms,
+    enum kms_code (*look)(void *arg, CK_FUNCTION_LIST *fn, const struct pkcs11_token *token,
+                          struct pkcs11_session *session, struct kms_error *err),
+    void *arg, struct kms_error *err);
 
 void pkcs11_connection_describe(struct pkcs11_connection *connection,
                                 struct kms_token_info *ret_info);

@@ -113,8 +113,8 @@ static enum kms_code call_generate(const struct pkcs11_place *place,
     pkcs11_template_bool(&template, CKA_EXTRACTABLE, new_kek->extractable);
     pkcs11_template_bool(&template, CKA_WRAP, true);
     pkcs11_template_bool(&template, CKA_UNWRAP, true);
-    pkcs11_template_bool(&template, CKA_ENCRYPT, false);
-    pkcs11_template_bool(&template, CKA_DECRYPT, false);
+    pkcs11_template_bool(&template, CKA_ENCRYPT, pkcs11_wrap_is_cipher(place->wrap));
+    pkcs11_template_bool(&template, CKA_DECRYPT, pkcs11_wrap_is_cipher(place->wrap));
     pkcs11_template_bytes(&template, CKA_LABEL, kms_bytes_of(name.label));
     pkcs11_template_bytes(&template, CKA_ID, name.cka_id);
 
@@ -288,8 +288,9 @@ enum kms_code pkcs11_kek_relabel(const struct pkcs11_place *place, const struct 
 static enum kms_code check_usage(const struct pkcs11_place *place, const struct kms_object *kek,
                                  CK_OBJECT_HANDLE handle, bool usable, struct kms_error *err)
 {
-    const uint32_t needed = KMS_KEK_WRAP | KMS_KEK_UNWRAP;
-    const uint32_t all = needed | KMS_KEK_ENCRYPT | KMS_KEK_DECRYPT;
+    const uint32_t all = KMS_KEK_WRAP | KMS_KEK_UNWRAP | KMS_KEK_ENCRYPT | KMS_KEK_DECRYPT;
+    const uint32_t needed = pkcs11_wrap_is_cipher(place->wrap) ? all
+                                                               : KMS_KEK_WRAP | KMS_KEK_UNWRAP;
     struct pkcs11_object object = object_at(place, handle);
     struct kms_kek_info info = { 0 };
     enum kms_code rc = pkcs11_read_attributes(&object, &info, err);
@@ -311,9 +312,9 @@ enum kms_code pkcs11_kek_set_usage(const struct pkcs11_place *place, const struc
     struct pkcs11_template template = { 0 };
     pkcs11_template_bool(&template, CKA_WRAP, usable);
     pkcs11_template_bool(&template, CKA_UNWRAP, usable);
-    if (!usable) {
-        pkcs11_template_bool(&template, CKA_ENCRYPT, false);
-        pkcs11_template_bool(&template, CKA_DECRYPT, false);
+    if (!usable || pkcs11_wrap_is_cipher(place->wrap)) {
+        pkcs11_template_bool(&template, CKA_ENCRYPT, usable);
+        pkcs11_template_bool(&template, CKA_DECRYPT, usable);
     }
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     enum kms_code rc = set_attributes(place, kek, &template, &handle, err);

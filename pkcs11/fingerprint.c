@@ -37,8 +37,11 @@ static enum kms_code wrap_c(const struct pkcs11_place *place, CK_OBJECT_HANDLE h
     enum kms_code rc = pkcs11_check_deadline(place->deadline_ms, err);
     if (rc != KMS_OK)
         return rc;
-    return pkcs11_wrap_seed(place->wrap, place->session, handle, (struct kms_bytes){ c, sizeof(c) },
-                            ret_wrapped, err);
+    rc = pkcs11_wrap_seed(place->wrap, place->session, handle, (struct kms_bytes){ c, sizeof(c) },
+                          ret_wrapped, err);
+    if (rc == KMS_E_INVALID) /* C is our own: no caller is to blame */
+        rc = err->code = KMS_E_PRECONDITION;
+    return rc;
 }
 
 enum kms_code pkcs11_kek_fingerprint(const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,

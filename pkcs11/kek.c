@@ -44,6 +44,16 @@ static bool is_told_false(const struct kms_kek_info *info, uint32_t attribute)
     return (info->known & attribute) != 0 && (info->attributes & attribute) == 0;
 }
 
+/* A module that wraps by C_Encrypt asks for rights that policy doesn't know. */
+static const char *missing_right(const struct pkcs11_wrap *wrap, const struct kms_kek_info *info)
+{
+    if (!pkcs11_wrap_is_cipher(wrap))
+        return NULL;
+    if (is_told_false(info, KMS_KEK_ENCRYPT))
+        return "CKA_ENCRYPT";
+    return is_told_false(info, KMS_KEK_DECRYPT) ? "CKA_DECRYPT" : NULL;
+}
+
 /* Fills fingerprint or problem. */
 static enum kms_code judge(const struct pkcs11_place *place, struct pkcs11_kek *kek,
                            struct kms_error *err)
@@ -55,6 +65,14 @@ static enum kms_code judge(const struct pkcs11_place *place, struct pkcs11_kek *
                            ? "disabled: CKA_WRAP and CKA_UNWRAP are false"
                            : "not used, not even to decrypt: CKA_WRAP is false, so that its "
                              "fingerprint can't be computed");
+        return KMS_OK;
+    }
+    const char *missing = missing_right(place->wrap, info);
+    if (missing != NULL) {
+        (void)snprintf(info->problem, sizeof(info->problem),
+                       "not used, not even to decrypt: %s is false, and this module wraps by "
+                       "C_Encrypt and C_Decrypt: set it on the HSM",
+                       missing);
         return KMS_OK;
     }
     enum kms_code rc = pkcs11_kek_fingerprint(place, kek->handle, info->fingerprint, err);
@@ -109,11 +127,12 @@ static const struct pkcs11_kek *known_at(const struct pkcs11_kek_list *known,
     return NULL;
 }
 
-/* A fingerprint goes with the right to wrap, a problem with both rights: if they changed, judge again;
+/* A fingerprint goes with the right to wrap, a problem with all rights: if they changed, judge again;
  * and so if the fingerprint failed. */
 static bool still_holds(const struct kms_kek_info *before, const struct kms_kek_info *now)
 {
-    uint32_t changed = (before->attributes ^ now->attributes) & (KMS_KEK_WRAP | KMS_KEK_UNWRAP);
+    const uint32_t rights = KMS_KEK_WRAP | KMS_KEK_UNWRAP | KMS_KEK_ENCRYPT | KMS_KEK_DECRYPT;
+    uint32_t changed = (before->attributes ^ now->attributes) & rights;
     return changed == 0 && now->fingerprinted != is_told_false(now, KMS_KEK_WRAP);
 }
 
@@ -169,8 +188,10 @@ static enum kms_code add_one(const struct pkcs11_place *place, CK_OBJECT_HANDLE 
     struct pkcs11_kek kek;
     bool wanted = false;
     rc = read_known_or_new(place, handle, filter, known, &kek, &wanted, err);
-    if (rc != KMS_OK && pkcs11_error_class(err) == PKCS11_CLASS_HANDLE)
-        return KMS_OK; /* destroyed by someone since it was found */
+    if (rc != KMS_OK && pkcs11_error_class(err) == PKCS11_CLASS_HANDLE) {
+        list->denied++;
+        return KMS_OK;
+    }
     if (rc != KMS_OK)
         return rc;
     return wanted ? pkcs11_kek_list_add(list, &kek, err) : add_other(filter, &kek.info, list, err);

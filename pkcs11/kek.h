@@ -22,6 +22,8 @@ struct pkcs11_kek_list {
     size_t count;
     struct kms_kek_name *others; /* owned; as in kms_inventory */
     size_t other_count;
+    size_t
+        denied; /* found, and then unknown to the token: destroyed meanwhile, or the token errs */
 };
 void pkcs11_kek_list_done(struct pkcs11_kek_list *list);
 KMS_MUST_CHECK enum kms_code pkcs11_kek_list_add(struct pkcs11_kek_list *list,

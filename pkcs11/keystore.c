@@ -81,6 +81,15 @@ static bool lists(const struct pkcs11_kek_list *list, const struct kms_kek_info 
     return false;
 }
 
+static bool lacks_one(const struct pkcs11_kek_list *list, const struct pkcs11_kek_list *before)
+{
+    for (size_t i = 0; i < before->count; i++) {
+        if (before->keks[i].info.fingerprinted && !lists(list, &before->keks[i].info))
+            return true;
+    }
+    return false;
+}
+
 static bool shows_a_kek(const struct pkcs11_kek_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -111,12 +120,28 @@ static bool has_shrunk(const struct pkcs11_call *call, const struct pkcs11_kek_l
                        const struct pkcs11_kek_list *now)
 {
     const struct inventory_args *args = call->args;
-    bool gone = false;
-    for (size_t i = 0; i < before->count && !gone; i++)
-        gone = before->keks[i].info.fingerprinted && !lists(now, &before->keks[i].info);
-    if (!gone)
+    if (!lacks_one(now, before))
         return false;
     return args->doubted || !shows_a_kek(now) || is_token_away(call);
+}
+
+/* A key that is missing is looked for twice: some HSMs deny a handle or an attribute now and then. */
+static enum kms_code read_believed(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                   const struct pkcs11_kek_list *known, struct kms_error *err)
+{
+    struct inventory_args *args = call->args;
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list last = { 0 };
+    enum kms_code rc = pkcs11_cache_copy(call->cache, PKCS11_ANY_EPOCH, args->filter, &last, err);
+    if (rc == KMS_OK)
+        rc = pkcs11_kek_list_read(place, args->filter, known, &args->list, err);
+    if (rc != KMS_OK || (args->list.denied == 0 && !lacks_one(&args->list, &last)))
+        return rc;
+    pkcs11_kek_list_done(&args->list);
+    rc = pkcs11_kek_list_read(place, args->filter, known, &args->list, err);
+    if (rc == KMS_OK && args->list.denied > 0)
+        return pkcs11_fail(err, "C_GetAttributeValue", CKR_OBJECT_HANDLE_INVALID,
+                           "reading a key that was just found, twice");
+    return rc;
 }
 
 static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_place *place,
@@ -132,8 +157,7 @@ static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_pla
         rc = pkcs11_cache_copy(call->cache, call->link.epoch, args->filter, &before, err);
     const struct pkcs11_kek_list nothing = { 0 };
     if (rc == KMS_OK)
-        rc = pkcs11_kek_list_read(place, args->filter, args->doubted ? &nothing : &before,
-                                  &args->list, err);
+        rc = read_believed(call, place, args->doubted ? &nothing : &before, err);
     if (rc != KMS_OK)
         return rc;
     args->epoch = call->link.epoch;
@@ -141,9 +165,12 @@ static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_pla
     return KMS_OK;
 }
 
-static bool is_worth_reconnecting(const struct kms_error *err)
+/* Whatever a listing fails by: if it comes again, C_Finalize may be what it takes. */
+static bool is_worth_reconnecting(const struct inventory_args *args, const struct kms_error *err)
 {
     enum pkcs11_class class = pkcs11_error_class(err);
+    if (args->doubted && class != PKCS11_CLASS_NONE && class != PKCS11_CLASS_CREDENTIALS)
+        return true;
     return class == PKCS11_CLASS_AMBIGUOUS || class == PKCS11_CLASS_HANDLE ||
            class == PKCS11_CLASS_SESSION || class == PKCS11_CLASS_MODULE;
 }
@@ -158,7 +185,9 @@ static enum kms_code list_once(struct kms_keystore *base, struct inventory_args 
     if (rc != KMS_OK)
         return rc;
     args->doubted = pkcs11_connection_take_doubt(connection);
-    struct pkcs11_call call = { .run = list_keks, .args = args, .deadline_ms = deadline_ms };
+    struct pkcs11_call call = {
+        .run = list_keks, .args = args, .patient = true, .deadline_ms = deadline_ms
+    };
     rc = pkcs11_keystore_run(base, call, err);
     if (rc == KMS_OK && args->shrunk) {
         pkcs11_kek_list_done(&args->list);
@@ -167,11 +196,11 @@ static enum kms_code list_once(struct kms_keystore *base, struct inventory_args 
                       "objects: they come back with it");
         *ret_again = true;
     }
-    *ret_again = *ret_again || (rc != KMS_OK && is_worth_reconnecting(err));
+    *ret_again = *ret_again || (rc != KMS_OK && is_worth_reconnecting(args, err));
     if (*ret_again)
         pkcs11_connection_break(connection, err);
-    else if (rc != KMS_OK && args->doubted)
-        pkcs11_connection_doubt(connection); /* still not dispelled */
+    else if (rc != KMS_OK && (args->doubted || pkcs11_error_class(err) != PKCS11_CLASS_NONE))
+        pkcs11_connection_doubt(connection); /* to be dispelled */
     return rc;
 }
 
@@ -222,16 +251,30 @@ static enum kms_code inventory(struct kms_keystore *base, const struct kms_kek_f
 
 /* --- operations on one KEK --- */
 
+/* A token that calls its own ciphertext bad says something of itself, and nothing of etcd. */
 static enum kms_code run_canary(struct pkcs11_call *call, const struct pkcs11_place *place,
                                 CK_OBJECT_HANDLE kek, struct kms_error *err)
 {
-    return pkcs11_kek_canary(place, call->ref, kek, &call->substituted, err);
+    enum kms_code rc = pkcs11_kek_canary(place, call->ref, kek, &call->substituted, err);
+    if (rc != KMS_E_CORRUPT)
+        return rc;
+    unsigned long ckr = err->ckr;
+    const char *op = err->op;
+    rc = kms_fail(err, KMS_E_PRECONDITION,
+                  "%s: %s: canary: the token refuses what it has just wrapped by KEK '%s': see the "
+                  "key's attributes and the HSM's own log; do not delete objects",
+                  op, pkcs11_rv_name(ckr), call->ref->label);
+    err->ckr = ckr;
+    err->op = op;
+    return rc;
 }
 
 static enum kms_code canary(struct kms_keystore *base, const struct kms_kek_ref *kek,
                             int64_t deadline_ms, struct kms_error *err)
 {
-    struct pkcs11_call call = { .ref = kek, .run = run_canary, .deadline_ms = deadline_ms };
+    struct pkcs11_call call = {
+        .ref = kek, .run = run_canary, .patient = true, .deadline_ms = deadline_ms
+    };
     return pkcs11_keystore_run(base, call, err);
 }
 
@@ -260,7 +303,7 @@ static enum kms_code wrap(struct kms_keystore *base, const struct kms_kek_ref *k
         return rc;
     struct wrap_args args = { seed, ret_wrapped };
     struct pkcs11_call call = {
-        .ref = kek, .run = run_wrap, .args = &args, .deadline_ms = deadline_ms
+        .ref = kek, .run = run_wrap, .args = &args, .patient = true, .deadline_ms = deadline_ms
     };
     return pkcs11_keystore_run(base, call, err);
 }
@@ -291,9 +334,10 @@ static bool is_of_the_ciphertext(const struct kms_error *err)
 }
 
 /* A CK_RV alone doesn't tell a bad ciphertext from a bad token, or from a handle that names another
- * key by now: the canary on the same session and key does.  Nor does a good canary after one ambiguous
+ * key by now: the canary on the same session and key does.  Nor does a good canary after one
  * failure: a busy HSM says CKR_FUNCTION_FAILED to a good ciphertext, and to the next one nothing.
- * Nobody must be told to restore etcd for that, so such a failure has to come again. */
+ * Nobody must be told to restore etcd for that, so such a failure has to come again, and after pauses
+ * if the token may be busy. */
 static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_place *place,
                                 CK_OBJECT_HANDLE kek, struct kms_error *err)
 {
@@ -303,15 +347,20 @@ static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_pl
                                               args->ret_seed, err);
         enum pkcs11_class class = rc == KMS_OK ? PKCS11_CLASS_NONE : pkcs11_error_class(err);
         if ((class != PKCS11_CLASS_AMBIGUOUS && class != PKCS11_CLASS_REQUEST) ||
-            !is_of_the_ciphertext(err))
+            !is_of_the_ciphertext(err)) {
+            place->session->broken |= tries > 1; /* who knows what an earlier try left behind */
+            return rc;
+        }
+        if (pkcs11_call_may_pause(call, err))
             return rc;
         struct kms_error why;
-        rc = pkcs11_kek_canary(place, call->ref, kek, &call->substituted, &why);
+        rc = run_canary(call, place, kek, &why);
         if (rc != KMS_OK) {
+            place->session->broken |= pkcs11_call_may_have_made_an_object(err);
             *err = why;
             return rc;
         }
-        if (class == PKCS11_CLASS_REQUEST || tries == UNWRAP_TRIES)
+        if (tries == UNWRAP_TRIES)
             return corrupt(call->ref, err);
     }
 }
@@ -325,7 +374,7 @@ static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref 
         return rc;
     struct unwrap_args args = { wrapped, ret_seed };
     struct pkcs11_call call = {
-        .ref = kek, .run = run_unwrap, .args = &args, .deadline_ms = deadline_ms
+        .ref = kek, .run = run_unwrap, .args = &args, .patient = true, .deadline_ms = deadline_ms
     };
     return pkcs11_keystore_run(base, call, err);
 }

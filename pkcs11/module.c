@@ -16,6 +16,7 @@ struct pkcs11_module {
     CK_FUNCTION_LIST **configured; /* the list that a module found by name belongs to */
     bool loaded;                   /* through p11-kit */
     bool initialized;              /* by us */
+    bool ours;                     /* it was once: nobody else in this process uses it */
     char path[PATH_MAX];
 };
 
@@ -125,11 +126,10 @@ enum kms_code pkcs11_module_initialize(struct pkcs11_module *module, struct kms_
     /* p11-kit passes CKF_OS_LOCKING_OK too, and the x-init-reserved text that some modules need. */
     CK_RV rv = module->loaded ? p11_kit_module_initialize(module->fn)
                               : module->fn->C_Initialize(&args);
-    if (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED)
-        return KMS_OK;
-    if (rv != CKR_OK)
+    if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
         return pkcs11_fail(err, "C_Initialize", rv, "starting the PKCS#11 module");
-    module->initialized = true;
+    module->ours = module->ours || rv == CKR_OK;
+    module->initialized = module->ours;
     return KMS_OK;
 }
 

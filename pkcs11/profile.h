@@ -5,8 +5,11 @@
 
 #include "wrap.h"
 
+/* All give the bytes of RFC 3394, so that each reads what another wrote. */
 struct pkcs11_wrap_profile {
     const char *name; /* stored nowhere, shown to people */
+    bool cipher;      /* a KEK needs CKA_ENCRYPT and CKA_DECRYPT */
+    CK_FLAGS flags;   /* of the mechanism, as C_GetMechanismInfo tells them */
     enum kms_code (*wrap)(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
                           CK_OBJECT_HANDLE kek, struct kms_bytes seed,
                           struct kms_wrapped *ret_wrapped, struct kms_error *err);

@@ -86,8 +86,8 @@ static void take_news(struct kms_remote *remote, const struct ticket *ticket,
     kms_remote_wake_keeper(remote);
 }
 
-/* With the lock held.  A refused PIN, or what else an operator must mend, is no reason for a new process: it
- * might spend another attempt. */
+/* With the lock held.  A refused PIN, or what else an operator must mend, is no reason for a new
+ * process: it might spend another attempt. */
 static void give_up_if_hopeless(struct kms_remote *remote, const struct ticket *ticket,
                                 const struct kms_host_call *call,
                                 const struct kms_host_answer *answer)

@@ -4,6 +4,7 @@
 #define PKCS11_RV_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "cryptoki.h"
 #include "kms/error.h"
@@ -29,6 +30,10 @@ enum pkcs11_class pkcs11_rv_class(const char *call, CK_RV rv);
 
 /* The class of an error that pkcs11_fail() filled; PKCS11_CLASS_NONE for any other. */
 enum pkcs11_class pkcs11_error_class(const struct kms_error *err);
+
+/* Whether the same call may do a moment later: short of something, or an HSM that says
+ * CKR_FUNCTION_FAILED when it is busy (AWS CloudHSM). */
+bool pkcs11_error_may_pass(const struct kms_error *err);
 
 /* Fills *err with "CALL: CKR_NAME: <fmt…>; <what to do>", ckr and op, and returns the code.  @call is
  * a string constant ("C_UnwrapKey"). */

@@ -159,8 +159,8 @@ static enum kms_code unwrap(const struct pkcs11_place *place, CK_OBJECT_HANDLE p
     pkcs11_template_bool(&template, CKA_EXTRACTABLE, false);
     pkcs11_template_bool(&template, CKA_WRAP, true);
     pkcs11_template_bool(&template, CKA_UNWRAP, true);
-    pkcs11_template_bool(&template, CKA_ENCRYPT, false);
-    pkcs11_template_bool(&template, CKA_DECRYPT, false);
+    pkcs11_template_bool(&template, CKA_ENCRYPT, pkcs11_wrap_is_cipher(place->wrap));
+    pkcs11_template_bool(&template, CKA_DECRYPT, pkcs11_wrap_is_cipher(place->wrap));
     if (place->wrap->tell_value_len)
         pkcs11_template_number(&template, CKA_VALUE_LEN, KEK_LEN);
     struct pkcs11_oaep oaep;

@@ -58,7 +58,7 @@ static enum kms_code aes_kw_wrap(const struct pkcs11_wrap *wrap, struct pkcs11_s
         return rc;
 
     /* A fixed buffer, never the two-call size query: modules answer that with upper bounds. */
-    CK_MECHANISM mechanism = { CKM_AES_KEY_WRAP, NULL, 0 };
+    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
     struct kms_wrapped wrapped = { 0 };
     CK_ULONG len = sizeof(wrapped.data);
     CK_RV rv = wrap->fn->C_WrapKey(session->handle, &mechanism, kek, object, wrapped.data, &len);
@@ -101,7 +101,7 @@ static enum kms_code aes_kw_unwrap(const struct pkcs11_wrap *wrap, struct pkcs11
     if (wrap->tell_value_len)
         pkcs11_template_number(&template, CKA_VALUE_LEN, seed_len);
 
-    CK_MECHANISM mechanism = { CKM_AES_KEY_WRAP, NULL, 0 };
+    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
     uint8_t input[KMS_WRAPPED_MAX]; /* Cryptoki wants it writable */
     memcpy(input, wrapped.data, wrapped.len);
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
@@ -114,8 +114,68 @@ static enum kms_code aes_kw_unwrap(const struct pkcs11_wrap *wrap, struct pkcs11
     return rc;
 }
 
+/* --- as a cipher: no object is made, so that no policy on secret keys stands in the way --- */
+
+/* An operation that may still be active must not meet the session's next user. */
+static enum kms_code cipher_failed(struct pkcs11_session *session, const char *call, CK_RV rv,
+                                   const char *what, struct kms_error *err)
+{
+    if (rv == CKR_BUFFER_TOO_SMALL)
+        session->broken = true;
+    return pkcs11_fail(err, call, rv, "%s", what);
+}
+
+static enum kms_code cipher_wrap(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
+                                 CK_OBJECT_HANDLE kek, struct kms_bytes seed,
+                                 struct kms_wrapped *ret_wrapped, struct kms_error *err)
+{
+    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
+    CK_RV rv = wrap->fn->C_EncryptInit(session->handle, &mechanism, kek);
+    if (rv != CKR_OK)
+        return cipher_failed(session, "C_EncryptInit", rv, "wrapping a seed", err);
+    struct kms_wrapped wrapped = { 0 };
+    CK_ULONG len = sizeof(wrapped.data);
+    /* Cryptoki's types have no const; the seed is only read, and a copy would have to be wiped. */
+    rv = wrap->fn->C_Encrypt(session->handle, (CK_BYTE *)(uintptr_t)seed.data, seed.len,
+                             wrapped.data, &len);
+    if (rv != CKR_OK)
+        return cipher_failed(session, "C_Encrypt", rv, "wrapping a seed", err);
+    if (len != seed.len + KMS_WRAP_OVERHEAD)
+        return wrong_length("C_Encrypt", len, seed.len + KMS_WRAP_OVERHEAD, err);
+    wrapped.len = len;
+    *ret_wrapped = wrapped;
+    return KMS_OK;
+}
+
+static enum kms_code cipher_unwrap(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
+                                   CK_OBJECT_HANDLE kek, struct kms_bytes wrapped,
+                                   struct kms_secret *ret_seed, struct kms_error *err)
+{
+    KMS_CLEANUP(kms_secret_done) struct kms_secret value = { 0 };
+    enum kms_code rc = kms_secret_init(&value, KMS_WRAPPED_MAX, err);
+    if (rc != KMS_OK)
+        return rc;
+    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
+    CK_RV rv = wrap->fn->C_DecryptInit(session->handle, &mechanism, kek);
+    if (rv != CKR_OK)
+        return cipher_failed(session, "C_DecryptInit", rv, "unwrapping a seed", err);
+    CK_ULONG len = value.cap;
+    rv = wrap->fn->C_Decrypt(session->handle, (CK_BYTE *)(uintptr_t)wrapped.data, wrapped.len,
+                             value.data, &len);
+    if (rv != CKR_OK)
+        return cipher_failed(session, "C_Decrypt", rv, "unwrapping a seed", err);
+    if (len != wrapped.len - KMS_WRAP_OVERHEAD)
+        return wrong_length("C_Decrypt", len, wrapped.len - KMS_WRAP_OVERHEAD, err);
+    value.len = len;
+    *ret_seed = kms_secret_take(&value);
+    return KMS_OK;
+}
+
+/* --- the table --- */
+
 const struct pkcs11_wrap_profile pkcs11_wrap_profiles[] = {
-    { "aes-kw", aes_kw_wrap, aes_kw_unwrap },
+    { "aes-kw", false, CKF_WRAP | CKF_UNWRAP, aes_kw_wrap, aes_kw_unwrap },
+    { "aes-kw-cipher", true, CKF_ENCRYPT | CKF_DECRYPT, cipher_wrap, cipher_unwrap },
 };
 const size_t pkcs11_wrap_profile_count = sizeof(pkcs11_wrap_profiles) /
                                          sizeof(pkcs11_wrap_profiles[0]);
@@ -123,6 +183,11 @@ const size_t pkcs11_wrap_profile_count = sizeof(pkcs11_wrap_profiles) /
 const char *pkcs11_wrap_name(const struct pkcs11_wrap *wrap)
 {
     return wrap->profile->name;
+}
+
+bool pkcs11_wrap_is_cipher(const struct pkcs11_wrap *wrap)
+{
+    return wrap->profile->cipher;
 }
 
 enum kms_code pkcs11_wrap_check_seed(struct kms_bytes seed, struct kms_error *err)

@@ -53,7 +53,7 @@ static void stop_if_held(const char *call)
         pthread_cond_wait(&the->changed, &the->mutex);
 }
 
-static CK_RV begin(const char *call)
+CK_RV fake_begin(const char *call)
 {
     pthread_mutex_lock(&the->mutex);
     count_call(call);
@@ -64,7 +64,7 @@ static CK_RV begin(const char *call)
     return rv;
 }
 
-static CK_RV end(CK_RV rv)
+CK_RV fake_end(CK_RV rv)
 {
     pthread_mutex_unlock(&the->mutex);
     return rv;
@@ -75,24 +75,17 @@ static CK_RV end_late(void)
 {
     CK_RV rv = the->behaviour.late_rv;
     the->behaviour.late_rv = CKR_OK;
-    return end(rv);
+    return fake_end(rv);
 }
 
-#define BEGIN(call)                                                                                \
-    do {                                                                                           \
-        CK_RV begin_rv = begin(call);                                                              \
-        if (begin_rv != CKR_OK)                                                                    \
-            return end(begin_rv);                                                                  \
-    } while (0)
+static CK_RV end_late_in_session(void)
+{
+    CK_RV rv = the->behaviour.late_session_rv;
+    the->behaviour.late_session_rv = CKR_OK;
+    return fake_end(rv);
+}
 
-#define BEGIN_IN_SESSION(call, session)                                                            \
-    do {                                                                                           \
-        BEGIN(call);                                                                               \
-        if (!is_session(session))                                                                  \
-            return end(CKR_SESSION_HANDLE_INVALID);                                                \
-    } while (0)
-
-static bool is_session(CK_SESSION_HANDLE session)
+bool fake_is_session(CK_SESSION_HANDLE session)
 {
     return session > 0 && session < SESSIONS && the->sessions[session];
 }
@@ -102,7 +95,7 @@ static bool is_hidden(const struct object *object)
     return object->session == 0 && !the->logged_in;
 }
 
-static struct object *object_at(CK_OBJECT_HANDLE handle)
+struct object *fake_object_at(CK_OBJECT_HANDLE handle)
 {
     CK_ULONG place = handle - the->handle_base - 1;
     if (handle <= the->handle_base || place >= OBJECTS || !the->objects[place].used ||
@@ -141,16 +134,18 @@ static struct object *object_of_template(CK_SESSION_HANDLE session, const CK_ATT
 
 /* --- RFC 3394 by OpenSSL --- */
 
-static bool cipher(bool encrypt, const struct attribute *key, const uint8_t *in, CK_ULONG in_len,
-                   uint8_t *out, CK_ULONG *ret_len)
+bool fake_rfc3394(bool encrypt, const struct attribute *key, const uint8_t *in, CK_ULONG in_len,
+                  uint8_t *out, CK_ULONG *ret_len)
 {
     if (key == NULL || key->len != 32)
         return false;
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     assert(ctx != NULL);
     EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    static const uint8_t other_iv[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    const uint8_t *iv = the->behaviour.other_iv ? other_iv : NULL;
     int len = 0;
-    bool ok = EVP_CipherInit_ex(ctx, EVP_aes_256_wrap(), NULL, key->data, NULL, encrypt) == 1 &&
+    bool ok = EVP_CipherInit_ex(ctx, EVP_aes_256_wrap(), NULL, key->data, iv, encrypt) == 1 &&
               EVP_CipherUpdate(ctx, out, &len, in, (int)in_len) == 1;
     EVP_CIPHER_CTX_free(ctx);
     *ret_len = ok ? (CK_ULONG)len : 0;
@@ -164,24 +159,24 @@ static CK_RV fake_initialize(void *args)
     const CK_C_INITIALIZE_ARGS *given = args;
     BEGIN("C_Initialize");
     if (given == NULL || given->flags != CKF_OS_LOCKING_OK || given->pReserved != NULL)
-        return end(CKR_ARGUMENTS_BAD);
+        return fake_end(CKR_ARGUMENTS_BAD);
     if (the->initialized)
-        return end(CKR_CRYPTOKI_ALREADY_INITIALIZED);
+        return fake_end(CKR_CRYPTOKI_ALREADY_INITIALIZED);
     the->initialized = true;
     the->handle_base += HANDLE_STEP;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_finalize(void *reserved)
 {
     BEGIN("C_Finalize");
     if (reserved != NULL)
-        return end(CKR_ARGUMENTS_BAD);
+        return fake_end(CKR_ARGUMENTS_BAD);
     for (CK_SESSION_HANDLE i = 1; i < SESSIONS; i++)
         fake_drop_session(i);
     the->initialized = false;
     the->logged_in = false;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static void pad(unsigned char *ret_text, size_t size, const char *text)
@@ -198,7 +193,7 @@ static CK_RV fake_get_info(CK_INFO *info)
     pad(info->libraryDescription, sizeof(info->libraryDescription), "fake module");
     info->libraryVersion.major = 2;
     info->libraryVersion.minor = 7;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_get_slot_list(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
@@ -208,19 +203,19 @@ static CK_RV fake_get_slot_list(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *c
     CK_ULONG room = *count;
     *count = the->behaviour.tokens;
     if (slots == NULL)
-        return end(CKR_OK);
+        return fake_end(CKR_OK);
     if (room < the->behaviour.tokens)
-        return end(CKR_BUFFER_TOO_SMALL);
+        return fake_end(CKR_BUFFER_TOO_SMALL);
     for (unsigned i = 0; i < the->behaviour.tokens; i++)
         slots[i] = FIRST_SLOT + i;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
     BEGIN("C_GetTokenInfo");
     if (slot < FIRST_SLOT || slot >= FIRST_SLOT + the->behaviour.tokens)
-        return end(CKR_SLOT_ID_INVALID);
+        return fake_end(CKR_SLOT_ID_INVALID);
     memset(info, 0, sizeof(*info));
     pad(info->label, sizeof(info->label), FAKE_TOKEN);
     pad(info->serialNumber, sizeof(info->serialNumber), slot == FIRST_SLOT ? "0001" : "0002");
@@ -230,7 +225,7 @@ static CK_RV fake_get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
                   the->behaviour.token_flags;
     info->firmwareVersion.major = 1;
     info->firmwareVersion.minor = 3;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
@@ -240,29 +235,29 @@ static CK_RV fake_open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *applicatio
     (void)application;
     (void)notify;
     if (slot < FIRST_SLOT || slot >= FIRST_SLOT + the->behaviour.tokens)
-        return end(CKR_TOKEN_NOT_PRESENT);
+        return fake_end(CKR_TOKEN_NOT_PRESENT);
     if (flags != (CKF_SERIAL_SESSION | CKF_RW_SESSION))
-        return end(CKR_ARGUMENTS_BAD);
+        return fake_end(CKR_ARGUMENTS_BAD);
     unsigned open = 0;
     for (CK_SESSION_HANDLE i = 1; i < SESSIONS; i++)
         open += the->sessions[i];
     if (the->behaviour.session_limit != 0 && open >= the->behaviour.session_limit)
-        return end(CKR_SESSION_COUNT);
+        return fake_end(CKR_SESSION_COUNT);
     for (CK_SESSION_HANDLE i = 1; i < SESSIONS; i++) {
         if (the->sessions[i])
             continue;
         the->sessions[i] = true;
         *ret_session = i;
-        return end(CKR_OK);
+        return fake_end(CKR_OK);
     }
-    return end(CKR_SESSION_COUNT);
+    return fake_end(CKR_SESSION_COUNT);
 }
 
 static CK_RV fake_close_session(CK_SESSION_HANDLE session)
 {
     BEGIN_IN_SESSION("C_CloseSession", session);
     fake_drop_session(session);
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
@@ -271,7 +266,7 @@ static CK_RV fake_get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *i
     memset(info, 0, sizeof(*info));
     info->slotID = FIRST_SLOT;
     info->state = the->logged_in ? CKS_RW_USER_FUNCTIONS : CKS_RW_PUBLIC_SESSION;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin,
@@ -279,13 +274,13 @@ static CK_RV fake_login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned c
 {
     BEGIN_IN_SESSION("C_Login", session);
     if (user != CKU_USER)
-        return end(CKR_USER_TYPE_INVALID);
+        return fake_end(CKR_USER_TYPE_INVALID);
     if (the->logged_in)
-        return end(CKR_USER_ALREADY_LOGGED_IN);
+        return fake_end(CKR_USER_ALREADY_LOGGED_IN);
     if (pin_len != strlen(the->behaviour.pin) || memcmp(pin, the->behaviour.pin, pin_len) != 0)
-        return end(CKR_PIN_INCORRECT);
+        return fake_end(CKR_PIN_INCORRECT);
     the->logged_in = true;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static bool matches(struct object *object, const struct search *search)
@@ -305,7 +300,7 @@ static CK_RV fake_find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, C
     BEGIN_IN_SESSION("C_FindObjectsInit", session);
     struct search *search = &the->searches[session];
     if (search->template != NULL)
-        return end(CKR_OPERATION_ACTIVE);
+        return fake_end(CKR_OPERATION_ACTIVE);
     search->template = calloc(count + 1, sizeof(*search->template));
     assert(search->template != NULL);
     for (CK_ULONG i = 0; i < count; i++) {
@@ -316,7 +311,7 @@ static CK_RV fake_find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, C
             memcpy(search->template[i].pValue, template[i].pValue, template[i].ulValueLen);
     }
     search->count = count;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *handles, CK_ULONG max,
@@ -325,21 +320,21 @@ static CK_RV fake_find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *handles, CK_
     BEGIN_IN_SESSION("C_FindObjects", session);
     struct search *search = &the->searches[session];
     if (search->template == NULL)
-        return end(CKR_OPERATION_NOT_INITIALIZED);
+        return fake_end(CKR_OPERATION_NOT_INITIALIZED);
     *ret_count = 0;
     for (; search->at < OBJECTS && *ret_count < max; search->at++) {
         struct object *object = &the->objects[search->at];
         if (object->used && !is_hidden(object) && matches(object, search))
             handles[(*ret_count)++] = the->handle_base + search->at + 1;
     }
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV fake_find_final(CK_SESSION_HANDLE session)
 {
     BEGIN_IN_SESSION("C_FindObjectsFinal", session);
     fake_end_search(session);
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV read_one(struct object *object, CK_ATTRIBUTE *item)
@@ -366,15 +361,15 @@ static CK_RV fake_get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE han
                                  CK_ATTRIBUTE *template, CK_ULONG count)
 {
     BEGIN_IN_SESSION("C_GetAttributeValue", session);
-    struct object *object = object_at(handle);
+    struct object *object = fake_object_at(handle);
     if (object == NULL)
-        return end(CKR_OBJECT_HANDLE_INVALID);
+        return fake_end(CKR_OBJECT_HANDLE_INVALID);
     CK_RV rv = CKR_OK;
     for (CK_ULONG i = 0; i < count; i++) {
         CK_RV one = read_one(object, &template[i]);
         rv = one != CKR_OK ? one : rv;
     }
-    return end(rv);
+    return fake_end(rv);
 }
 
 static CK_RV fake_create(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count,
@@ -382,22 +377,24 @@ static CK_RV fake_create(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_U
 {
     BEGIN_IN_SESSION("C_CreateObject", session);
     if (!the->logged_in)
-        return end(CKR_USER_NOT_LOGGED_IN);
+        return fake_end(CKR_USER_NOT_LOGGED_IN);
     const CK_ATTRIBUTE *type = in_template(template, count, CKA_KEY_TYPE);
     if (type == NULL)
-        return end(CKR_TEMPLATE_INCOMPLETE);
-    if (*(const CK_KEY_TYPE *)type->pValue == CKK_AES && the->behaviour.import_aes_rv != CKR_OK)
-        return end(the->behaviour.import_aes_rv);
+        return fake_end(CKR_TEMPLATE_INCOMPLETE);
+    bool aes = *(const CK_KEY_TYPE *)type->pValue == CKK_AES;
+    CK_RV rv = aes ? the->behaviour.import_aes_rv : the->behaviour.import_seed_rv;
+    if (rv != CKR_OK)
+        return fake_end(rv);
     (void)object_of_template(session, template, count, ret_handle);
-    return end(CKR_OK);
+    return end_late_in_session();
 }
 
 static CK_RV fake_destroy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle)
 {
     BEGIN_IN_SESSION("C_DestroyObject", session);
-    struct object *object = object_at(handle);
+    struct object *object = fake_object_at(handle);
     if (object == NULL)
-        return end(CKR_OBJECT_HANDLE_INVALID);
+        return fake_end(CKR_OBJECT_HANDLE_INVALID);
     object->used = false;
     return end_late();
 }
@@ -418,11 +415,11 @@ static CK_RV fake_copy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, CK_AT
                        CK_ULONG count, CK_OBJECT_HANDLE *ret_handle)
 {
     BEGIN_IN_SESSION("C_CopyObject", session);
-    struct object *from = object_at(handle);
+    struct object *from = fake_object_at(handle);
     if (from == NULL)
-        return end(CKR_OBJECT_HANDLE_INVALID);
+        return fake_end(CKR_OBJECT_HANDLE_INVALID);
     if (!permits(from, CKA_COPYABLE))
-        return end(CKR_ACTION_PROHIBITED);
+        return fake_end(CKR_ACTION_PROHIBITED);
     size_t place = 0;
     struct object *copy = fake_new_object(from->session, &place);
     *copy = *from;
@@ -437,11 +434,11 @@ static CK_RV fake_set_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE han
                                  CK_ATTRIBUTE *template, CK_ULONG count)
 {
     BEGIN_IN_SESSION("C_SetAttributeValue", session);
-    struct object *object = object_at(handle);
+    struct object *object = fake_object_at(handle);
     if (object == NULL)
-        return end(CKR_OBJECT_HANDLE_INVALID);
+        return fake_end(CKR_OBJECT_HANDLE_INVALID);
     if (!permits(object, CKA_MODIFIABLE))
-        return end(CKR_ACTION_PROHIBITED);
+        return fake_end(CKR_ACTION_PROHIBITED);
     if (!the->behaviour.sets_nothing)
         set_all(object, template, count);
     return end_late();
@@ -452,11 +449,11 @@ static CK_RV fake_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 {
     BEGIN_IN_SESSION("C_GenerateKey", session);
     if (mechanism->mechanism != CKM_AES_KEY_GEN)
-        return end(CKR_MECHANISM_INVALID);
+        return fake_end(CKR_MECHANISM_INVALID);
     struct object *object = object_of_template(session, template, count, ret_handle);
     uint8_t key[32];
     if (RAND_bytes(key, sizeof(key)) != 1)
-        return end(CKR_DEVICE_ERROR);
+        return fake_end(CKR_DEVICE_ERROR);
     fake_set_attribute(object, CKA_VALUE, key, sizeof(key));
     fake_set_flag(object, CKA_LOCAL, true);
     fake_set_flag(object, CKA_ALWAYS_SENSITIVE, true);
@@ -470,26 +467,26 @@ static CK_RV fake_wrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
                        CK_OBJECT_HANDLE key, unsigned char *wrapped, CK_ULONG *wrapped_len)
 {
     BEGIN_IN_SESSION("C_WrapKey", session);
-    struct object *with = object_at(kek);
-    struct object *what = object_at(key);
-    if (mechanism->mechanism != CKM_AES_KEY_WRAP || mechanism->ulParameterLen != 0)
-        return end(CKR_MECHANISM_INVALID);
+    struct object *with = fake_object_at(kek);
+    struct object *what = fake_object_at(key);
+    if (mechanism->mechanism != the->behaviour.key_wrap || mechanism->ulParameterLen != 0)
+        return fake_end(CKR_MECHANISM_INVALID);
     if (with == NULL)
-        return end(CKR_WRAPPING_KEY_HANDLE_INVALID);
+        return fake_end(CKR_WRAPPING_KEY_HANDLE_INVALID);
     if (what == NULL)
-        return end(CKR_KEY_HANDLE_INVALID);
+        return fake_end(CKR_KEY_HANDLE_INVALID);
     if (!fake_flag_of(with, CKA_WRAP))
-        return end(CKR_KEY_FUNCTION_NOT_PERMITTED);
+        return fake_end(CKR_KEY_FUNCTION_NOT_PERMITTED);
     const struct attribute *value = fake_attribute_of(what, CKA_VALUE);
     if (value == NULL || *wrapped_len < value->len + 8)
-        return end(CKR_BUFFER_TOO_SMALL);
-    if (!cipher(true, fake_attribute_of(with, CKA_VALUE), value->data, value->len, wrapped,
-                wrapped_len))
-        return end(CKR_KEY_SIZE_RANGE);
+        return fake_end(CKR_BUFFER_TOO_SMALL);
+    if (!fake_rfc3394(true, fake_attribute_of(with, CKA_VALUE), value->data, value->len, wrapped,
+                      wrapped_len))
+        return fake_end(CKR_KEY_SIZE_RANGE);
     if (the->behaviour.wraps_wrongly)
         wrapped[0] ^= 1;
     *wrapped_len += (CK_ULONG)the->behaviour.wrap_len_error;
-    return end(CKR_OK);
+    return fake_end(CKR_OK);
 }
 
 static CK_RV check_unwrap_template(const CK_ATTRIBUTE *template, CK_ULONG count)
@@ -505,23 +502,23 @@ static CK_RV fake_unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_
                          CK_ULONG count, CK_OBJECT_HANDLE *ret_handle)
 {
     BEGIN_IN_SESSION("C_UnwrapKey", session);
-    struct object *with = object_at(kek);
-    if (mechanism->mechanism != CKM_AES_KEY_WRAP || mechanism->ulParameterLen != 0)
-        return end(CKR_MECHANISM_INVALID);
+    struct object *with = fake_object_at(kek);
+    if (mechanism->mechanism != the->behaviour.key_wrap || mechanism->ulParameterLen != 0)
+        return fake_end(CKR_MECHANISM_INVALID);
     if (with == NULL)
-        return end(CKR_UNWRAPPING_KEY_HANDLE_INVALID);
+        return fake_end(CKR_UNWRAPPING_KEY_HANDLE_INVALID);
     if (!fake_flag_of(with, CKA_UNWRAP))
-        return end(CKR_KEY_FUNCTION_NOT_PERMITTED);
+        return fake_end(CKR_KEY_FUNCTION_NOT_PERMITTED);
     CK_RV rv = check_unwrap_template(template, count);
     if (rv != CKR_OK)
-        return end(rv);
+        return fake_end(rv);
     uint8_t value[VALUE_MAX];
     CK_ULONG len = 0;
-    if (!cipher(false, fake_attribute_of(with, CKA_VALUE), wrapped, wrapped_len, value, &len))
-        return end(the->behaviour.tamper_rv);
+    if (!fake_rfc3394(false, fake_attribute_of(with, CKA_VALUE), wrapped, wrapped_len, value, &len))
+        return fake_end(the->behaviour.tamper_rv);
     struct object *object = object_of_template(session, template, count, ret_handle);
     fake_set_attribute(object, CKA_VALUE, value, len);
-    return end(CKR_OK);
+    return end_late_in_session();
 }
 
 void fake_module_fill(CK_FUNCTION_LIST *fn)
@@ -548,5 +545,11 @@ void fake_module_fill(CK_FUNCTION_LIST *fn)
         .C_GenerateKey = fake_generate,
         .C_WrapKey = fake_wrap,
         .C_UnwrapKey = fake_unwrap,
+        .C_GetMechanismList = fake_get_mechanism_list,
+        .C_GetMechanismInfo = fake_get_mechanism_info,
+        .C_EncryptInit = fake_encrypt_init,
+        .C_Encrypt = fake_encrypt,
+        .C_DecryptInit = fake_decrypt_init,
+        .C_Decrypt = fake_decrypt,
     };
 }

@@ -14,6 +14,7 @@ void fake_drop_session(CK_SESSION_HANDLE session)
 {
     the->sessions[session] = false;
     fake_end_search(session);
+    the->operations[session] = (struct operation){ 0 };
     for (size_t i = 0; i < OBJECTS; i++) {
         if (the->objects[i].used && the->objects[i].session == session)
             the->objects[i].used = false;
@@ -94,6 +95,7 @@ struct fake_module *fake_module_new(void)
         .tokens = 1,
         .tamper_rv = CKR_GENERAL_ERROR,
         .value_len_rv = CKR_ATTRIBUTE_READ_ONLY,
+        .key_wrap = CKM_AES_KEY_WRAP,
     };
     fake_module_fill(&the->fn);
     return the;

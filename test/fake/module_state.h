@@ -39,6 +39,14 @@ struct search {
     size_t at;
 };
 
+/* Of C_EncryptInit or C_DecryptInit, one a session. */
+struct operation {
+    bool active;
+    bool encrypts;
+    bool blocks; /* by CKM_AES_ECB, one at a time */
+    CK_OBJECT_HANDLE key;
+};
+
 struct rule {
     const char *call;
     CK_RV rv;
@@ -64,6 +72,7 @@ struct fake_module {
     const char *hold;
     bool held;
     struct search searches[SESSIONS];
+    struct operation operations[SESSIONS];
 };
 
 extern struct fake_module *the; /* the one there is */
@@ -71,7 +80,39 @@ extern struct fake_module *the; /* the one there is */
 /* Puts the Cryptoki functions in. */
 void fake_module_fill(CK_FUNCTION_LIST *fn);
 
+/* Every Cryptoki function starts and ends so: counts the call, obeys the rules, holds the mutex. */
+CK_RV fake_begin(const char *call);
+CK_RV fake_end(CK_RV rv);
+
+#define BEGIN(call)                                                                                \
+    do {                                                                                           \
+        CK_RV begin_rv = fake_begin(call);                                                         \
+        if (begin_rv != CKR_OK)                                                                    \
+            return fake_end(begin_rv);                                                             \
+    } while (0)
+
+#define BEGIN_IN_SESSION(call, session)                                                            \
+    do {                                                                                           \
+        BEGIN(call);                                                                               \
+        if (!fake_is_session(session))                                                             \
+            return fake_end(CKR_SESSION_HANDLE_INVALID);                                           \
+    } while (0)
+
+/* module_cipher.c. */
+CK_RV fake_get_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count);
+CK_RV fake_get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info);
+CK_RV fake_encrypt_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
+CK_RV fake_encrypt(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG data_len,
+                   unsigned char *out, CK_ULONG *out_len);
+CK_RV fake_decrypt_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
+CK_RV fake_decrypt(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG data_len,
+                   unsigned char *out, CK_ULONG *out_len);
+
 /* All with the mutex held. */
+bool fake_is_session(CK_SESSION_HANDLE session);
+struct object *fake_object_at(CK_OBJECT_HANDLE handle);
+bool fake_rfc3394(bool encrypt, const struct attribute *key, const uint8_t *in, CK_ULONG in_len,
+                  uint8_t *out, CK_ULONG *ret_len);
 void fake_drop_session(CK_SESSION_HANDLE session);
 struct attribute *fake_attribute_of(struct object *object, CK_ATTRIBUTE_TYPE type);
 void fake_set_attribute(struct object *object, CK_ATTRIBUTE_TYPE type, const void *data,

@@ -10,11 +10,15 @@ kms_unit_test(module LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(token LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(session LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(wrap SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(survey SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(kek SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(edit SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(manage SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(pkcs11_keystore SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(pkcs11_call SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(pkcs11_recovery SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(recovery_table SOURCES pkcs11_rig.c recovery_rows.c
+  LIBRARIES kms_pkcs11 kms_rpc fake_module)
 kms_unit_test(softhsm SOURCES pkcs11_rig.c softhsm_rig.c LIBRARIES kms_pkcs11 fake_module
   LABELS softhsm)
 kms_unit_test(softhsm_manage SOURCES pkcs11_rig.c softhsm_rig.c LIBRARIES kms_pkcs11 fake_module

@@ -167,9 +167,19 @@ int rig_session_setup(void **state)
                                        &rig->session.handle),
                      CKR_OK);
     assert_int_equal(fn->C_Login(rig->session.handle, CKU_USER, pin, strlen(FAKE_PIN)), CKR_OK);
-    assert_ok(pkcs11_wrap_select(fn, &rig->session, &rig->wrap, &rig->err), &rig->err);
+    assert_ok(pkcs11_wrap_select(fn, &rig->token, &rig->session, &rig->wrap, &rig->err), &rig->err);
     rig->place = (struct pkcs11_place){ &rig->wrap, &rig->session, rig_soon_ms() };
     return 0;
+}
+
+void rig_use_cipher(struct rig_session *rig)
+{
+    struct fake_behaviour *behaviour = fake_module_behaviour(rig->module);
+    behaviour->ciphers = true;
+    behaviour->import_seed_rv = CKR_ATTRIBUTE_VALUE_INVALID;
+    assert_ok(pkcs11_wrap_select(rig->wrap.fn, &rig->token, &rig->session, &rig->wrap, &rig->err),
+              &rig->err);
+    assert_true(pkcs11_wrap_is_cipher(&rig->wrap));
 }
 
 int rig_session_teardown(void **state)

@@ -48,6 +48,7 @@ void rig_assert_wraps(struct rig *rig);
 /* One initialised session on the fake, logged in, for tests below the keystore. */
 struct rig_session {
     struct fake_module *module;
+    struct pkcs11_token token; /* zeros: no vendor's */
     struct pkcs11_session session;
     struct pkcs11_wrap wrap;
     struct pkcs11_place place;
@@ -55,5 +56,7 @@ struct rig_session {
 };
 int rig_session_setup(void **state);
 int rig_session_teardown(void **state);
+/* A module with a strict policy: no secret key comes in, key wrap is a cipher; chosen anew. */
+void rig_use_cipher(struct rig_session *rig);
 
 #endif

@@ -65,6 +65,18 @@ static void a_generated_key_has_the_template_of_a_kek(void **state)
     assert_int_equal(kek.info.known, 0x3FF);
 }
 
+static void a_key_for_a_cipher_may_encrypt_too(void **state)
+{
+    struct rig_session *rig = *state;
+    rig_use_cipher(rig);
+    struct pkcs11_kek kek;
+    struct pkcs11_new_kek new_kek = named("prod.v1");
+    assert_ok(pkcs11_kek_generate(&rig->place, &new_kek, &kek, &rig->err), &rig->err);
+    assert_true(kek.info.fingerprinted);
+    const uint32_t usage = KMS_KEK_WRAP | KMS_KEK_UNWRAP | KMS_KEK_ENCRYPT | KMS_KEK_DECRYPT;
+    assert_int_equal(kek.info.attributes & usage, usage);
+}
+
 static void trying_again_makes_no_second_key(void **state)
 {
     struct rig_session *rig = *state;
@@ -219,6 +231,19 @@ static void usage_is_cleared_and_set_in_one_call_each(void **state)
     KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list on = list(rig);
     assert_int_equal(on.keks[0].info.attributes & usage, KMS_KEK_WRAP | KMS_KEK_UNWRAP);
     assert_int_equal(fake_module_calls(rig->module, "C_SetAttributeValue"), 2);
+}
+
+static void a_cipher_key_gets_all_its_rights_back(void **state)
+{
+    struct rig_session *rig = *state;
+    (void)add_source(rig);
+    rig_use_cipher(rig);
+    const uint32_t usage = KMS_KEK_WRAP | KMS_KEK_UNWRAP | KMS_KEK_ENCRYPT | KMS_KEK_DECRYPT;
+    assert_ok(pkcs11_kek_set_usage(&rig->place, &source, false, &rig->err), &rig->err);
+    assert_ok(pkcs11_kek_set_usage(&rig->place, &source, true, &rig->err), &rig->err);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list on = list(rig);
+    assert_int_equal(on.keks[0].info.attributes & usage, usage);
+    assert_true(on.keks[0].info.fingerprinted);
 }
 
 static void a_usage_that_did_not_change_is_no_success(void **state)
@@ -384,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_label_of_no_or_too_many_bytes_is_refused),
         TEST(a_generated_key_has_the_template_of_a_kek),
+        TEST(a_key_for_a_cipher_may_encrypt_too),
         TEST(trying_again_makes_no_second_key),
         TEST(a_copy_is_the_same_key_with_another_name),
         TEST(copying_again_after_a_late_failure_makes_no_second_copy),
@@ -395,6 +421,7 @@ int main(void)
         TEST(relabelling_again_after_a_late_failure_finds_it_done),
         TEST(an_impossible_label_is_refused),
         TEST(usage_is_cleared_and_set_in_one_call_each),
+        TEST(a_cipher_key_gets_all_its_rights_back),
         TEST(a_usage_that_did_not_change_is_no_success),
         TEST(a_key_that_may_not_be_changed_says_so),
         TEST(exactly_one_key_is_destroyed),

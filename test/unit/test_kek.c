@@ -51,6 +51,41 @@ static void attributes_are_read_and_unknown_ones_are_not_false(void **state)
     assert_string_equal(info->problem, "");
 }
 
+static void a_cipher_gives_the_same_fingerprint(void **state)
+{
+    struct rig_session *rig = *state;
+    size_t place = fake_module_add_kek(rig->module, "prod.v1", rig_key);
+    fake_module_set_bool(rig->module, place, CKA_ENCRYPT, true);
+    fake_module_set_bool(rig->module, place, CKA_DECRYPT, true);
+    rig_use_cipher(rig);
+    uint8_t expected[KMS_FINGERPRINT_LEN];
+    rig_fingerprint(rig_key, expected);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list keks = list(rig, NULL);
+    assert_true(keks.keks[0].info.fingerprinted);
+    assert_memory_equal(keks.keks[0].info.fingerprint, expected, sizeof(expected));
+}
+
+/* Policy knows WRAP and UNWRAP alone: what a cipher needs beside them is judged here. */
+static void a_cipher_uses_no_key_that_may_not_encrypt_and_decrypt(void **state)
+{
+    struct rig_session *rig = *state;
+    size_t place = fake_module_add_kek(rig->module, "prod.v1", rig_key);
+    rig_use_cipher(rig);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list neither = list(rig, NULL);
+    assert_false(neither.keks[0].info.fingerprinted);
+    assert_contains(neither.keks[0].info.problem, "CKA_ENCRYPT is false");
+    fake_module_set_bool(rig->module, place, CKA_ENCRYPT, true);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list half = list(rig, &neither);
+    assert_false(half.keks[0].info.fingerprinted);
+    assert_contains(half.keks[0].info.problem, "CKA_DECRYPT is false");
+    fake_module_set_bool(rig->module, place, CKA_DECRYPT, true);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list both = list(rig, &half);
+    assert_true(both.keks[0].info.fingerprinted);
+    fake_module_set_bool(rig->module, place, CKA_DECRYPT, false);
+    KMS_CLEANUP(pkcs11_kek_list_done) struct pkcs11_kek_list lost = list(rig, &both);
+    assert_false(lost.keks[0].info.fingerprinted);
+}
+
 static void only_the_prefix_is_listed_and_sorted(void **state)
 {
     struct rig_session *rig = *state;
@@ -335,6 +370,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_fingerprint_is_the_published_vector),
         TEST(attributes_are_read_and_unknown_ones_are_not_false),
+        TEST(a_cipher_gives_the_same_fingerprint),
+        TEST(a_cipher_uses_no_key_that_may_not_encrypt_and_decrypt),
         TEST(only_the_prefix_is_listed_and_sorted),
         TEST(more_than_one_batch_of_handles_is_listed),
         TEST(labels_that_cant_be_ours_are_passed_over),

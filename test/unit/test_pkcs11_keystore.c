@@ -144,7 +144,8 @@ static void attempts_to_connect_are_spaced(void **state)
     struct pkcs11_keystore_options options = {
         .uri = FAKE_URI, .pin = &rig->pin, .sessions = 1, .lock_dir = rig->dir
     };
-    struct pkcs11_seam seam = { fake_module_functions(rig->module), 3600000, 0 };
+    struct pkcs11_seam seam = { .fn = fake_module_functions(rig->module),
+                                .reconnect_pause_ms = 3600000 };
     assert_ok(pkcs11_keystore_open_at(&options, &seam, &keystore, &rig->err), &rig->err);
     fake_module_behaviour(rig->module)->tokens = 0;
     struct kms_inventory inventory = { 0 };

@@ -94,10 +94,82 @@ static void doubt_that_is_confirmed_reconnects(void **state)
     struct rig *rig = *state;
     fake_module_fail_next(rig->module, "C_WrapKey", CKR_DEVICE_ERROR);
     assert_int_equal(unwrap_tampered(rig), KMS_E_UNAVAILABLE);
-    fake_module_fail_next(rig->module, "C_WrapKey", CKR_DEVICE_ERROR);
+    for (int looks = 0; looks < 2; looks++)
+        fake_module_fail_next(rig->module, "C_WrapKey", CKR_DEVICE_ERROR);
     assert_ok(rig_inventory(rig), &rig->err);
     assert_int_equal(calls(rig, "C_Initialize"), 2);
     rig_assert_unwraps(rig);
+}
+
+/* What brings nothing by itself may be what a module says until C_Finalize. */
+static void a_listing_that_fails_twice_by_anything_reconnects(void **state)
+{
+    struct rig *rig = *state;
+    static const CK_RV answers[] = { CKR_MUTEX_BAD, CKR_FUNCTION_NOT_SUPPORTED, CKR_DEVICE_MEMORY,
+                                     CKR_WRAPPED_KEY_INVALID };
+    for (unsigned i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        fake_module_fail_always(rig->module, "C_FindObjectsInit", answers[i]);
+        assert_int_not_equal(rig_inventory(rig), KMS_OK);
+        assert_true(is_connected(rig));
+        assert_int_not_equal(rig_inventory(rig), KMS_OK);
+        fake_module_fail_always(rig->module, "C_FindObjectsInit", CKR_OK);
+        assert_ok(rig_inventory(rig), &rig->err);
+        assert_true(calls(rig, "C_Initialize") > 1 + i);
+    }
+}
+
+static void a_key_that_is_denied_once_is_still_listed(void **state)
+{
+    struct rig *rig = *state;
+    (void)fake_module_add_kek(rig->module, "prod.v2", rig_other_key);
+    assert_ok(rig_inventory(rig), &rig->err);
+    struct kms_inventory inventory = { 0 };
+    fake_module_fail_next(rig->module, "C_GetAttributeValue", CKR_OBJECT_HANDLE_INVALID);
+    assert_ok(kms_keystore_inventory(rig->keystore, "prod.", rig_soon_ms(), &inventory, &rig->err),
+              &rig->err);
+    assert_int_equal(inventory.count, 2);
+    kms_inventory_done(&inventory);
+    assert_int_equal(calls(rig, "C_Initialize"), 1);
+}
+
+static void keys_that_a_token_finds_and_denies_are_not_taken_for_destroyed(void **state)
+{
+    struct rig *rig = *state;
+    fake_module_behaviour(rig->module)->ciphers = true; /* the test key needs no attribute read */
+    fake_module_behaviour(rig->module)->import_seed_rv = CKR_ATTRIBUTE_VALUE_INVALID;
+    kms_keystore_close(rig->keystore);
+    struct pkcs11_keystore_options options = {
+        .uri = FAKE_URI, .pin = &rig->pin, .sessions = 2, .lock_dir = rig->dir
+    };
+    struct pkcs11_seam seam = { .fn = fake_module_functions(rig->module) };
+    assert_ok(pkcs11_keystore_open_at(&options, &seam, &rig->keystore, &rig->err), &rig->err);
+    fake_module_fail_always(rig->module, "C_GetAttributeValue", CKR_OBJECT_HANDLE_INVALID);
+    assert_int_equal(rig_inventory(rig), KMS_E_PRECONDITION);
+    fake_module_fail_always(rig->module, "C_GetAttributeValue", CKR_OK);
+    assert_ok(rig_inventory(rig), &rig->err);
+}
+
+/* A KEK may be unfit for the other profile. */
+static void a_refusal_while_reconnecting_changes_no_profile(void **state)
+{
+    struct rig *rig = *state;
+    fake_module_behaviour(rig->module)->ciphers = true;
+    fake_module_fail_next(rig->module, "C_FindObjectsInit", CKR_DEVICE_REMOVED);
+    fake_module_fail_next(rig->module, "C_WrapKey", CKR_MECHANISM_INVALID);
+    assert_int_equal(rig_inventory(rig), KMS_E_UNAVAILABLE);
+    assert_contains(rig->err.msg, "aes-kw-cipher");
+    assert_ok(rig_inventory(rig), &rig->err);
+    rig_assert_unwraps(rig);
+}
+
+static void a_token_that_refuses_its_own_ciphertext_is_no_damage_of_etcds(void **state)
+{
+    struct rig *rig = *state;
+    const struct kms_wrapped wrapped = rig_sample();
+    fake_module_fail_always(rig->module, "C_UnwrapKey", CKR_WRAPPED_KEY_INVALID);
+    assert_int_equal(rig_unwrap(rig, &wrapped), KMS_E_PRECONDITION);
+    assert_contains(rig->err.msg, "canary");
+    fake_module_fail_always(rig->module, "C_UnwrapKey", CKR_OK);
 }
 
 static void an_ambiguous_failure_of_a_listing_reconnects(void **state)
@@ -183,6 +255,13 @@ static void dead_sessions_are_replaced(void **state)
     assert_int_equal(calls(rig, "C_Initialize"), 1);
 }
 
+static void *unwrap_sample(void *arg)
+{
+    rig_assert_unwraps(&(struct rig){ .keystore = ((struct rig *)arg)->keystore,
+                                      .kek = ((struct rig *)arg)->kek });
+    return NULL;
+}
+
 static void a_lost_login_is_made_again(void **state)
 {
     struct rig *rig = *state;
@@ -218,13 +297,6 @@ static void a_refused_relogin_is_the_answer(void **state)
     assert_int_equal(calls(rig, "C_Login"), 2);
 }
 
-static void *unwrap_sample(void *arg)
-{
-    rig_assert_unwraps(&(struct rig){ .keystore = ((struct rig *)arg)->keystore,
-                                      .kek = ((struct rig *)arg)->kek });
-    return NULL;
-}
-
 static void many_that_lost_the_login_share_one(void **state)
 {
     struct rig *rig = *state;
@@ -243,8 +315,9 @@ static void a_token_out_of_memory_is_busy(void **state)
 {
     struct rig *rig = *state;
     struct kms_wrapped wrapped = rig_sample();
-    fake_module_fail_next(rig->module, "C_UnwrapKey", CKR_DEVICE_MEMORY);
+    fake_module_fail_always(rig->module, "C_UnwrapKey", CKR_DEVICE_MEMORY);
     assert_int_equal(rig_unwrap(rig, &wrapped), KMS_E_BUSY);
+    fake_module_fail_always(rig->module, "C_UnwrapKey", CKR_OK);
     rig_assert_unwraps(rig);
     assert_int_equal(calls(rig, "C_Initialize"), 1);
 }
@@ -278,6 +351,22 @@ static void every_module_ckr_reconnects(void **state)
         assert_ok(rig_inventory(rig), &rig->err);
         assert_int_equal(calls(rig, "C_Initialize"), 2 + i);
         rig_assert_unwraps(rig);
+    }
+}
+
+/* C_Initialize says then that it was initialized before; but it is ours to finalize all the same. */
+static void a_finalize_that_failed_is_made_up_for(void **state)
+{
+    struct rig *rig = *state;
+    static const CK_RV answers[] = { CKR_DEVICE_ERROR, CKR_CRYPTOKI_NOT_INITIALIZED };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        fake_module_fail_next(rig->module, "C_Finalize", answers[i]);
+        fake_module_fail_next(rig->module, "C_FindObjectsInit", CKR_DEVICE_REMOVED);
+        assert_ok(rig_inventory(rig), &rig->err);
+        unsigned before = calls(rig, "C_Finalize");
+        fake_module_fail_next(rig->module, "C_FindObjectsInit", CKR_DEVICE_REMOVED);
+        assert_ok(rig_inventory(rig), &rig->err);
+        assert_int_equal(calls(rig, "C_Finalize"), before + 1);
     }
 }
 
@@ -412,6 +501,11 @@ int main(void)
         TEST(an_ambiguous_failure_with_a_bad_canary_is_an_outage),
         TEST(doubt_makes_the_next_inventory_take_fingerprints_again),
         TEST(doubt_that_is_confirmed_reconnects),
+        TEST(a_listing_that_fails_twice_by_anything_reconnects),
+        TEST(a_key_that_is_denied_once_is_still_listed),
+        TEST(keys_that_a_token_finds_and_denies_are_not_taken_for_destroyed),
+        TEST(a_refusal_while_reconnecting_changes_no_profile),
+        TEST(a_token_that_refuses_its_own_ciphertext_is_no_damage_of_etcds),
         TEST(an_ambiguous_failure_of_a_listing_reconnects),
         TEST(a_canary_that_doesnt_come_back_is_an_outage),
         TEST(changed_handles_are_found_again),
@@ -427,6 +521,7 @@ int main(void)
         TEST(a_token_out_of_memory_is_busy),
         TEST(a_removed_device_fails_at_once_until_an_inventory),
         TEST(every_module_ckr_reconnects),
+        TEST(a_finalize_that_failed_is_made_up_for),
         TEST(a_token_that_vanished_is_an_outage_and_heals),
         TEST(keys_that_all_vanish_are_looked_for_in_a_new_connection),
         TEST(one_destroyed_key_of_two_disturbs_nothing),

@@ -25,7 +25,8 @@ static int setup(void **state)
     CK_ULONG count = 1;
     assert_int_equal(fn->C_Initialize(&args), CKR_OK);
     assert_int_equal(fn->C_GetSlotList(CK_TRUE, &slot, &count), CKR_OK);
-    assert_ok(pkcs11_pool_open(fn, slot, 2, &bench->pool, &bench->err), &bench->err);
+    assert_ok(pkcs11_pool_open(fn, slot, 2, PKCS11_SHRUNK_MS, &bench->pool, &bench->err),
+              &bench->err);
     return 0;
 }
 
@@ -176,6 +177,54 @@ static void a_stopped_pool_sends_waiters_away(void **state)
     pkcs11_pool_release(bench->pool, second);
 }
 
+static void a_pool_that_shrank_grows_again(void **state)
+{
+    struct bench *bench = *state;
+    pkcs11_pool_close(bench->pool);
+    CK_SLOT_ID slot = 0;
+    CK_ULONG count = 1;
+    CK_FUNCTION_LIST *fn = fake_module_functions(bench->module);
+    assert_int_equal(fn->C_GetSlotList(CK_TRUE, &slot, &count), CKR_OK);
+    assert_ok(pkcs11_pool_open(fn, slot, 2, 50, &bench->pool, &bench->err), &bench->err);
+    struct pkcs11_session *first = acquire(bench);
+    struct pkcs11_session *second = NULL;
+    fake_module_behaviour(bench->module)->session_limit = 1;
+    assert_int_equal(pkcs11_pool_acquire(bench->pool, in_ms(1), &second, &bench->err), KMS_E_BUSY);
+    fake_module_behaviour(bench->module)->session_limit = 0;
+    second = acquire(bench); /* in time, though nobody gives one back */
+    assert_int_equal(fake_module_sessions(bench->module), 2);
+    pkcs11_pool_release(bench->pool, first);
+    pkcs11_pool_release(bench->pool, second);
+}
+
+static void a_pool_of_a_token_without_memory_lends_fewer(void **state)
+{
+    struct bench *bench = *state;
+    struct pkcs11_session *first = acquire(bench);
+    struct pkcs11_session *second = acquire(bench);
+    struct pkcs11_session *third = NULL;
+    pkcs11_pool_release(bench->pool, second);
+    pkcs11_pool_shrink(bench->pool);
+    assert_int_equal(pkcs11_pool_acquire(bench->pool, in_ms(20), &third, &bench->err), KMS_E_BUSY);
+    pkcs11_pool_release(bench->pool, first);
+    pkcs11_pool_shrink(bench->pool);
+    pkcs11_pool_release(bench->pool, acquire(bench)); /* never none */
+}
+
+static void a_session_that_would_not_close_is_closed_before_the_next(void **state)
+{
+    struct bench *bench = *state;
+    struct pkcs11_session *session = acquire(bench);
+    session->broken = true;
+    fake_module_fail_always(bench->module, "C_CloseSession", CKR_FUNCTION_FAILED);
+    pkcs11_pool_release(bench->pool, session);
+    assert_int_equal(fake_module_sessions(bench->module), 1);
+    fake_module_fail_always(bench->module, "C_CloseSession", CKR_OK);
+    session = acquire(bench);
+    assert_int_equal(fake_module_sessions(bench->module), 1);
+    pkcs11_pool_release(bench->pool, session);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -190,6 +239,9 @@ int main(void)
         TEST(a_failed_open_gives_its_place_back),
         TEST(a_waiter_gets_the_session_that_is_released),
         TEST(a_stopped_pool_sends_waiters_away),
+        TEST(a_pool_that_shrank_grows_again),
+        TEST(a_pool_of_a_token_without_memory_lends_fewer),
+        TEST(a_session_that_would_not_close_is_closed_before_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
