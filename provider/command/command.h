@@ -51,6 +51,7 @@ int kms_command_key_transport(int argc, char **argv);
 int kms_command_key_wrap(int argc, char **argv);
 int kms_command_pin(int argc, char **argv);
 int kms_command_probe(int argc, char **argv);
+int kms_command_token(int argc, char **argv);
 int kms_command_token_host(int argc, char **argv);
 int kms_command_status(int argc, char **argv);
 int kms_command_config(int argc, char **argv);

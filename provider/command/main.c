@@ -9,6 +9,7 @@ static const struct kms_command commands[] = {
     { "serve", kms_command_serve, "serve kube-apiserver on a Unix socket" },
     { "key", kms_command_key, "create and list KEKs on the token" },
     { "pin", kms_command_pin, "learn whether a PIN is the right one" },
+    { "token", kms_command_token, "learn what the token is and can do" },
     { "token-host", kms_command_token_host, "serve's own child, which has the PKCS#11 library" },
     { "probe", kms_command_probe, "try Status, Encrypt and Decrypt on a running plugin" },
     { "status", kms_command_status, "what a running plugin says of itself" },
