@@ -129,10 +129,10 @@ PARTS = (
     Part("layers", 180, layers),
     Part("docs", 60, docs),
     Part("lint", 300, lint),
-    Part("integration", 600, integrated),
+    Part("integration", 800, integrated),
     Part("conformance", 180, conformant),
     Part("e2e", 1020, end_to_end),
-    Part("asan", 1200, asan),
+    Part("asan", 1500, asan),
     Part("tsan", 300, tsan),
     Part("fuzz", 240, fuzz),
 )
