@@ -175,8 +175,8 @@ static bool retry_session(struct pkcs11_call *call, struct kms_error *err)
     *err = login_err;
     if (pkcs11_error_class(&login_err) == PKCS11_CLASS_MODULE)
         pkcs11_connection_break(call->connection, &login_err);
-    if (!pkcs11_error_may_pass(&login_err))
-        return false;
+    if (!pkcs11_error_may_pass(&login_err) || strcmp(login_err.op, "C_Login") == 0)
+        return false;              /* each C_Login may cost a PIN attempt */
     call->session_retried = false; /* it wasn't */
     return retry_later(call, &login_err);
 }

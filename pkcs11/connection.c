@@ -262,10 +262,11 @@ static enum kms_code choose_wrap(struct pkcs11_connection *connection,
     if (rc != KMS_OK)
         return rc;
     if (before->profile != NULL && !is_same_wrap(before, &chosen))
-        return kms_fail(err, KMS_E_UNAVAILABLE,
-                        "known-answer test: the module wraps by %s now, and by %s before: it is "
-                        "asked again; do not delete objects",
-                        pkcs11_wrap_name(&chosen), pkcs11_wrap_name(before));
+        return kms_fail(
+            err, KMS_E_UNAVAILABLE,
+            "known-answer test: the module wraps by %s now, and by %s before: it is "
+            "asked again (with isolation: none restart the plugin); do not delete objects",
+            pkcs11_wrap_name(&chosen), pkcs11_wrap_name(before));
     connection->wrap = chosen;
     return KMS_OK;
 }

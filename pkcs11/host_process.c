@@ -62,7 +62,8 @@ static bool is_passed_on(const struct kms_host_command *command, const char *var
 {
     for (const char *const *name = command->environment; *name != NULL; name++) {
         size_t len = strlen(*name);
-        if (strncmp(variable, *name, len) == 0 && variable[len] == '=')
+        bool all = (*name)[len - 1] == '*';
+        if (strncmp(variable, *name, all ? len - 1 : len) == 0 && (all || variable[len] == '='))
             return true;
     }
     return false;

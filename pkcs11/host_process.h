@@ -18,7 +18,8 @@ enum {
 struct kms_host_command {
     const char *path;               /* what is executed */
     const char *const *argv;        /* ends with NULL; the first is a name */
-    const char *const *environment; /* ends with NULL: names of variables that the child sees */
+    const char *const *environment; /* ends with NULL: names of variables that the child sees;
+                                     * CKNFAST_* is all that begin so */
 };
 
 struct kms_host_process {

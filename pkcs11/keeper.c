@@ -29,6 +29,14 @@ void kms_remote_wake_keeper(struct kms_remote *remote)
     (void)ignored; /* full: it will look anyway */
 }
 
+static bool is_connected(struct kms_remote *remote)
+{
+    (void)pthread_mutex_lock(&remote->lock);
+    bool connected = remote->info.connected;
+    (void)pthread_mutex_unlock(&remote->lock);
+    return connected;
+}
+
 /* What a new host must be able to do: what the last one did.  A KEK's own fault is no fault of the host:
  * with other KEKs it serves. */
 static enum kms_code prove(struct kms_remote *remote, struct kms_error *err)
@@ -43,7 +51,7 @@ static enum kms_code prove(struct kms_remote *remote, struct kms_error *err)
     if (rc != KMS_OK || !memory->has_kek)
         return rc;
     rc = kms_remote_try(remote, &canary, kms_monotonic_ms() + PROVE_MS, err);
-    return rc == KMS_E_PRECONDITION || rc == KMS_E_CORRUPT ? KMS_OK : rc;
+    return rc != KMS_E_DEADLINE && is_connected(remote) ? KMS_OK : rc;
 }
 
 void kms_remote_serves(struct kms_remote *remote)

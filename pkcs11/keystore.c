@@ -138,10 +138,12 @@ static enum kms_code read_believed(struct pkcs11_call *call, const struct pkcs11
         return rc;
     pkcs11_kek_list_done(&args->list);
     rc = pkcs11_kek_list_read(place, args->filter, known, &args->list, err);
-    if (rc == KMS_OK && args->list.denied > 0)
-        return pkcs11_fail(err, "C_GetAttributeValue", CKR_OBJECT_HANDLE_INVALID,
-                           "reading a key that was just found, twice");
-    return rc;
+    bool may_be_ours = args->list.count == 0 || lacks_one(&args->list, &last);
+    if (rc != KMS_OK || args->list.denied == 0 || !may_be_ours)
+        return rc; /* another application's keys may come and go, or be denied to us */
+    pkcs11_kek_list_done(&args->list);
+    return pkcs11_fail(err, "C_GetAttributeValue", CKR_OBJECT_HANDLE_INVALID,
+                       "reading a key that was just found, twice");
 }
 
 static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_place *place,
@@ -169,6 +171,8 @@ static enum kms_code list_keks(struct pkcs11_call *call, const struct pkcs11_pla
 static bool is_worth_reconnecting(const struct inventory_args *args, const struct kms_error *err)
 {
     enum pkcs11_class class = pkcs11_error_class(err);
+    if (!args->doubted && pkcs11_error_may_pass(err)) /* it would be busier by a new login */
+        return false;
     if (args->doubted && class != PKCS11_CLASS_NONE && class != PKCS11_CLASS_CREDENTIALS)
         return true;
     return class == PKCS11_CLASS_AMBIGUOUS || class == PKCS11_CLASS_HANDLE ||

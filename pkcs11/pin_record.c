@@ -20,7 +20,9 @@ enum {
     ITERATIONS_MIN = 1000,
     ITERATIONS_MAX = 1000000, /* a damaged number must not hold a login up */
     BEGUN_MAX = 1000000,
-    BEGUN_BLINDLY = 2, /* with a PIN that never worked, on a token that counts nothing */
+    /* With a PIN that never worked, on a token that counts nothing; and with one that did, though it
+     * counts: somebody else may have mistyped while our login hung. */
+    BEGUN_BLINDLY = 3,
     NUMBER_DIGITS = 9,
 };
 
@@ -278,7 +280,7 @@ enum kms_code pkcs11_pin_fail_refused(struct kms_error *err)
 static enum kms_code judge_unfinished(const struct pkcs11_pin_record *record, bool good,
                                       bool count_low, struct kms_error *err)
 {
-    if (count_low)
+    if (count_low && !(good && record->trying.begun < BEGUN_BLINDLY))
         return kms_fail(err, KMS_E_PRECONDITION,
                         "a login with this PIN was cut short and the token counts a failed "
                         "attempt: hsm-kms pin check tries it knowingly, so does a reload (SIGHUP)");

@@ -390,7 +390,8 @@ static void explain_promoted(const struct kms_evidence *evidence, struct kms_sna
         pinned = shorten(pin->fingerprint);
     if (other == NULL)
         snprintf(snapshot->problem, sizeof snapshot->problem,
-                 "KEK '%s' (generation %u, fingerprint %s) is gone from the token: restore it; "
+                 "KEK '%s' (generation %u, fingerprint %s) is gone from the token: restore it, or "
+                 "its entry under adopt: if it had one; "
                  "do not delete objects",
                  name, (unsigned)evidence->promoted, pinned.text);
     else

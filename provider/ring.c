@@ -202,6 +202,14 @@ enum kms_code kms_ring_offer(struct kms_ring *ring, const struct kms_vouched *vo
     return KMS_OK;
 }
 
+static bool still_names(const struct kms_ring *ring, const struct kms_vouched *vouched,
+                        const struct kms_ring_entry *entry)
+{
+    struct kms_membership member;
+    return kms_vouched_identify(vouched, ring->name, &entry->kek, &member) &&
+           member.generation == entry->generation;
+}
+
 /* A promoted generation may have wrapped what is in etcd: its key can't be let go by leaving out a line.
  * One that has got a label of the ring meanwhile needs no adoption any more. */
 static enum kms_code check_adoptions(struct kms_ring *ring, const struct kms_vouched *vouched,
@@ -211,14 +219,16 @@ static enum kms_code check_adoptions(struct kms_ring *ring, const struct kms_vou
     struct kms_snapshot *newest = kms_ring_acquire_newest(ring);
     for (size_t i = 0; i < newest->count; i++) {
         const struct kms_ring_entry *entry = &newest->entries[i];
-        if (entry->adopted && entry->may_unwrap && entry->generation <= ring->state.promoted &&
+        if (entry->adopted && entry->kek.fingerprinted &&
+            entry->generation <= ring->state.promoted &&
             !kms_state_is_buried(&ring->state, entry->generation) &&
-            kms_vouched_adoption(vouched, entry->generation) == vouched->adoption_count)
-            return kms_fail(err, KMS_E_PRECONDITION,
-                            "adopt: of the configuration no longer names generation %u, which was "
-                            "promoted here and may be needed to decrypt: put the entry back, or "
-                            "retire the key first (hsm-kms key destroy)",
-                            (unsigned)entry->generation);
+            !still_names(ring, vouched, entry))
+            return kms_fail(
+                err, KMS_E_PRECONDITION,
+                "adopt: of the configuration no longer names the key of generation %u, which was "
+                "promoted here and may be needed to decrypt: put the entry back, or "
+                "retire the key first (hsm-kms key destroy)",
+                (unsigned)entry->generation);
     }
     return KMS_OK;
 }

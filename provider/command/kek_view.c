@@ -33,6 +33,9 @@ static const uint32_t usual_attributes = KMS_KEK_SENSITIVE | KMS_KEK_ALWAYS_SENS
                                          KMS_KEK_NEVER_EXTRACTABLE | KMS_KEK_LOCAL |
                                          KMS_KEK_PRIVATE | KMS_KEK_WRAP | KMS_KEK_UNWRAP;
 
+/* What it has as well where the token's wrap profile needs it. */
+static const uint32_t profiles_attributes = KMS_KEK_ENCRYPT | KMS_KEK_DECRYPT;
+
 void kms_key_id_hash(const char *key_id, char ret_hash[static KMS_KEY_ID_HASH_LEN + 1])
 {
     uint8_t digest[KMS_SHA256_LEN];
@@ -143,6 +146,8 @@ static void note_attributes(const struct kms_kek_view *view, struct kms_table *t
     size_t len = 0;
     for (size_t i = 0; i < ATTRIBUTE_COUNT; i++) {
         bool usual = (usual_attributes & (uint32_t)attribute_names[i].bit) != 0;
+        if ((profiles_attributes & (uint32_t)attribute_names[i].bit) != 0)
+            continue;
         if (has(view, i) != usual)
             len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s",
                                     len > 0 ? ", " : begin, usual ? "not " : "",

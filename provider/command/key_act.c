@@ -417,7 +417,8 @@ static bool is_already(const struct kms_kek_info *kek, bool usable)
 {
     if (!usable)
         return is_disabled(kek);
-    return (kek->known & kek->attributes & needed_usages) == needed_usages;
+    /* a wrap profile may need more rights: without them there is no fingerprint */
+    return kek->fingerprinted && (kek->known & kek->attributes & needed_usages) == needed_usages;
 }
 
 static void say_what_follows(const struct kms_key_scene *scene, uint32_t generation, bool usable,

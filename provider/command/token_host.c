@@ -2,6 +2,7 @@
 /* `hsm-kms token-host`: the child of `serve` that has the PKCS#11 library. */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -128,8 +129,10 @@ static int serve(const struct options *options)
     struct kms_keystore *keystore = NULL;
     struct kms_error err = { .code = KMS_OK };
     int lanes[KMS_HOST_LANES_MAX];
-    for (size_t i = 0; i < options->lanes; i++)
+    for (size_t i = 0; i < options->lanes; i++) {
         lanes[i] = KMS_HOST_FIRST_FD + (int)i;
+        (void)fcntl(lanes[i], F_SETFD, FD_CLOEXEC); /* what the library runs must not keep them */
+    }
     if (pkcs11_keystore_open(&options->keystore, &keystore, &err) != KMS_OK)
         return kms_command_fail(&err);
     bool quiet = false;

@@ -20,7 +20,9 @@ static const char *const known_variables[] = {
     "CREDENTIALS_DIRECTORY",      /* systemd: where a PIN file may be */
     "SOFTHSM2_CONF",              /* SoftHSM */
     "ChrystokiConfigurationPath", /* Thales Luna */
-    "CS_PKCS11_R3_CFG",           /* Utimaco */
+    "CKNFAST_*",                  /* Entrust nShield */
+    "NFAST_*",
+    "CS_PKCS11_R3_CFG", /* Utimaco */
     "CS_PKCS11_R2_CFG",
     "KRYOPTIC_CONF",
     "YUBIHSM_PKCS11_CONF",

@@ -4,7 +4,8 @@
  *   fake_host DIR --lanes=N --parent=PID
  *
  * It has the KEKs ring.a, ring.b, ring.c (keys of bytes 1, 2, 3).  What DIR/OP.LABEL (DIR/list,
- * DIR/start) holds is done before the call; each call adds a line to DIR/calls. */
+ * DIR/start) holds is done before the call; each call adds a line to DIR/calls.  While DIR/away holds
+ * something the token isn't connected. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -203,7 +204,10 @@ static enum kms_code unwrap(struct kms_keystore *ks, const struct kms_kek_ref *k
 static void describe(struct kms_keystore *ks, struct kms_token_info *ret_info)
 {
     (void)ks;
+    char word[WORD_MAX];
     kms_keystore_describe(host.inner, ret_info);
+    read_word("away", word);
+    ret_info->connected = word[0] == '\0';
 }
 
 static void reload(struct kms_keystore *ks)

@@ -116,7 +116,7 @@ class Adopt(Case):
         self.reload(node)
         wait_for("the log to say so", lambda: [
             event for event in node.log_events()
-            if "no longer names generation 1" in event.get("error", "")])
+            if "no longer names the key of generation 1" in event.get("error", "")])
         kms, seed = node.client(), os.urandom(32)
         self.assertEqual(kms.unseal(kms.encrypt(seed)), seed)
 

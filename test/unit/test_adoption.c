@@ -299,6 +299,22 @@ static void a_list_without_a_promoted_key_is_refused(void **unused)
     assert_int_equal(entry_of(1).state, KMS_KEK_ACTIVE);
 }
 
+static void a_list_that_misspells_a_promoted_key_is_refused(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_adoption adoption = { 1, ACTIVATED };
+    struct kms_kek_name name = named("froeign", 0);
+    const struct kms_vouched vouched = adopting(&adoption, &name);
+    fake_keystore_add(token, "foreign", 2);
+    adopt(1, ACTIVATED, named("foreign", 0));
+    assert_int_equal(refresh(), 1);
+    assert_int_equal(take(&vouched, &err), KMS_E_PRECONDITION);
+    fake_keystore_remove(token, "foreign"); /* and so while it is away */
+    refresh();
+    assert_int_equal(take(&vouched, &err), KMS_E_PRECONDITION);
+}
+
 static void a_list_may_let_a_key_go_that_was_never_promoted(void **unused)
 {
     (void)unused;
@@ -349,6 +365,7 @@ int main(void)
         TEST(an_adopted_key_that_vanished_is_missing_under_its_own_name),
         TEST(a_changed_list_adopts_without_a_restart),
         TEST(a_list_without_a_promoted_key_is_refused),
+        TEST(a_list_that_misspells_a_promoted_key_is_refused),
         TEST(a_list_may_let_a_key_go_that_was_never_promoted),
         TEST(a_list_may_let_a_key_go_that_got_a_label_of_the_ring),
     };

@@ -92,13 +92,28 @@ static void a_login_that_was_cut_short_may_be_repeated_if_the_token_counts_nothi
     assert_may_not(&record, a, &low, "cut short");
 }
 
-static void a_pin_that_never_worked_is_cut_short_twice_at_most(void **state)
+static void a_pin_that_never_worked_is_cut_short_three_times_at_most(void **state)
 {
     (void)state;
     struct pkcs11_pin_record record = fresh();
     pkcs11_pin_record_begin(&record, a, false, NOW);
     pkcs11_pin_record_begin(&record, a, false, NOW);
-    assert_may_not(&record, a, &no_flags, "2 logins with this PIN were cut short");
+    assert_may(&record, a, &no_flags);
+    pkcs11_pin_record_begin(&record, a, false, NOW);
+    assert_may_not(&record, a, &no_flags, "3 logins with this PIN were cut short");
+}
+
+/* Our login hung, and somebody else mistyped meanwhile. */
+static void a_good_pin_that_was_cut_short_is_tried_again_though_the_token_counts(void **state)
+{
+    (void)state;
+    struct pkcs11_pin_record record = fresh();
+    pkcs11_pin_record_good(&record, a, true, NOW);
+    pkcs11_pin_record_begin(&record, a, false, NOW);
+    pkcs11_pin_record_begin(&record, a, false, NOW);
+    assert_may(&record, a, &low);
+    pkcs11_pin_record_begin(&record, a, false, NOW);
+    assert_may_not(&record, a, &low, "cut short");
 }
 
 static void a_good_pin_may_be_cut_short_any_number_of_times(void **state)
@@ -322,7 +337,8 @@ int main(void)
         cmocka_unit_test(attempts_that_others_spent_don_t_hold_a_good_pin_back),
         cmocka_unit_test(a_correction_may_be_tried_although_the_token_counts_what_was_wrong),
         cmocka_unit_test(a_login_that_was_cut_short_may_be_repeated_if_the_token_counts_nothing),
-        cmocka_unit_test(a_pin_that_never_worked_is_cut_short_twice_at_most),
+        cmocka_unit_test(a_pin_that_never_worked_is_cut_short_three_times_at_most),
+        cmocka_unit_test(a_good_pin_that_was_cut_short_is_tried_again_though_the_token_counts),
         cmocka_unit_test(a_good_pin_may_be_cut_short_any_number_of_times),
         cmocka_unit_test(an_unfinished_pin_counts_as_refused_once_another_is_begun_after_a_failure),
         cmocka_unit_test(an_unfinished_pin_is_forgotten_once_another_is_begun_without_a_failure),

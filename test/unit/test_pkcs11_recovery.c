@@ -132,6 +132,25 @@ static void a_key_that_is_denied_once_is_still_listed(void **state)
     assert_int_equal(calls(rig, "C_Initialize"), 1);
 }
 
+static void another_applications_key_that_is_denied_disturbs_no_listing(void **state)
+{
+    struct rig *rig = *state;
+    struct kms_inventory inventory = { 0 };
+    assert_ok(rig_inventory(rig), &rig->err);
+    (void)fake_module_add_kek(rig->module, "billing", rig_other_key); /* found after ours */
+    fake_module_fail_after(rig->module, "C_GetAttributeValue", 1, CKR_OBJECT_HANDLE_INVALID);
+    fake_module_fail_after(rig->module, "C_GetAttributeValue", 2, CKR_OBJECT_HANDLE_INVALID);
+    unsigned before = calls(rig, "C_GetAttributeValue");
+    assert_ok(kms_keystore_inventory(rig->keystore, "prod.", rig_soon_ms(), &inventory, &rig->err),
+              &rig->err);
+    assert_int_equal(calls(rig, "C_GetAttributeValue"), before + 4); /* denied both times */
+    assert_int_equal(inventory.count, 1);
+    assert_int_equal(calls(rig, "C_Initialize"), 1);
+    kms_inventory_done(&inventory);
+    assert_ok(rig_inventory(rig), &rig->err);
+    assert_int_equal(calls(rig, "C_GetAttributeValue"), before + 6); /* no rule is left */
+}
+
 static void keys_that_a_token_finds_and_denies_are_not_taken_for_destroyed(void **state)
 {
     struct rig *rig = *state;
@@ -503,6 +522,7 @@ int main(void)
         TEST(doubt_that_is_confirmed_reconnects),
         TEST(a_listing_that_fails_twice_by_anything_reconnects),
         TEST(a_key_that_is_denied_once_is_still_listed),
+        TEST(another_applications_key_that_is_denied_disturbs_no_listing),
         TEST(keys_that_a_token_finds_and_denies_are_not_taken_for_destroyed),
         TEST(a_refusal_while_reconnecting_changes_no_profile),
         TEST(a_token_that_refuses_its_own_ciphertext_is_no_damage_of_etcds),

@@ -122,12 +122,24 @@ static void a_host_that_fails_its_proof_does_not_wrap(void **state)
     struct remote_rig *rig = *state;
     remote_rig_serve(rig, LANES);
     remote_rig_tell(rig, "canary.ring.a", "fail 5"); /* KMS_E_UNAVAILABLE */
+    remote_rig_tell(rig, "away", "away");            /* and the connection is gone */
     remote_rig_kill(rig);
     assert_int_equal(remote_rig_wrap(rig, 'b', REMOTE_PATIENCE_MS, &rig->err), KMS_E_UNAVAILABLE);
     assert_string_equal(rig->err.msg, "told to fail");
     assert_int_equal(remote_rig_count(rig, "wrap ring.b"), 0);
     remote_rig_tell(rig, "canary.ring.a", NULL);
+    remote_rig_tell(rig, "away", NULL);
     remote_rig_wait_serves(rig);
+    assert_ok(remote_rig_wrap(rig, 'b', REMOTE_PATIENCE_MS, &rig->err), &rig->err);
+}
+
+/* One bad KEK must not keep the others from decrypting, nor a rotation from curing it. */
+static void a_kek_that_is_ill_does_not_keep_a_host_from_serving(void **state)
+{
+    struct remote_rig *rig = *state;
+    remote_rig_serve(rig, LANES);
+    remote_rig_tell(rig, "canary.ring.a", "fail 5"); /* KMS_E_UNAVAILABLE, but connected */
+    remote_rig_kill(rig);
     assert_ok(remote_rig_wrap(rig, 'b', REMOTE_PATIENCE_MS, &rig->err), &rig->err);
 }
 
@@ -327,6 +339,7 @@ int main(void)
         remote_test(the_kek_tried_last_is_the_one_that_proves),
         remote_test(a_keks_own_fault_does_not_keep_a_host_from_serving),
         remote_test(a_host_that_fails_its_proof_does_not_wrap),
+        remote_test(a_kek_that_is_ill_does_not_keep_a_host_from_serving),
         remote_test(no_call_fails_while_hosts_are_killed),
         remote_test(killed_hosts_leave_no_descriptor_and_no_zombie),
         remote_test(close_lets_the_host_close_its_keystore),
