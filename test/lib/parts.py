@@ -124,6 +124,11 @@ def bench(place):
         Step("bench", [TEST / "bench" / "run", place.program("dev")], counts.single)]
 
 
+def soak(place):
+    return [
+        Step("soak", [TEST / "soak" / "run", place.program("dev")], counts.summary)]
+
+
 PARTS = (
     Part("unit", 120, unit),
     Part("layers", 180, layers),
@@ -131,6 +136,7 @@ PARTS = (
     Part("lint", 300, lint),
     Part("integration", 800, integrated),
     Part("conformance", 180, conformant),
+    Part("soak", 120, soak),
     Part("e2e", 1020, end_to_end),
     Part("asan", 1500, asan),
     Part("tsan", 300, tsan),
