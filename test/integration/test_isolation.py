@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PKCS#11 library lives in a child of serve, which may be killed at any time after its login."""
 
+import contextlib
+import glob
 import os
 import random
 import re
@@ -13,6 +15,7 @@ from kms_case import Case
 from kms_node import wait_for
 
 KILLS = 200 if os.environ.get("KMS_LONG") else 20
+STARTS = 100 if os.environ.get("KMS_LONG") else 10
 CALLERS = 32
 
 
@@ -159,6 +162,39 @@ class Isolation(Case):
                 caller.end()
         self.assertEqual([fault for caller in callers for fault in caller.faults], [])
         self.assertGreaterEqual(len(re.findall('"token host ended"', node.log())), KILLS)
+
+    def restore(self, tokens, whole):
+        """SoftHSM's files as they were: a kill within C_Login may have cut them short."""
+        for path, content in whole.items():
+            with open(path + ".whole", "wb") as out:
+                out.write(content)
+            os.replace(path + ".whole", path)
+        for path in glob.glob(os.path.join(tokens, "*", "*")):
+            if path not in whole and path.endswith(".object"):
+                os.unlink(path)
+
+    def test_hosts_that_are_killed_while_they_start_lose_nothing_but_time(self):
+        node = self.ready_node()
+        kms, seed = node.client(), os.urandom(32)
+        sealed = kms.encrypt(seed)
+        whole = {}
+        for path in glob.glob(os.path.join(node.token.tokens, "*", "*")):
+            with open(path, "rb") as content:
+                whole[path] = content.read()
+        rng = random.Random(11)
+        for _ in range(STARTS):
+            before = self.host_of(node)
+            with contextlib.suppress(ProcessLookupError):  # it was the last round's
+                os.kill(before, signal.SIGKILL)
+            host = wait_for("the next host", lambda before=before: [
+                pid for pid in hosts_of(node.process.pid) if pid != before])[0]
+            threading.Event().wait(rng.uniform(0, 0.12))  # some moment of its start
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(host, signal.SIGKILL)
+            wait_for("its end", lambda host=host: is_gone(host))
+            self.restore(node.token.tokens, whole)
+        node.wait_status()
+        self.assertEqual(kms.unseal(sealed), seed)
 
     def test_one_login_for_each_host(self):
         node = self.ready_node()
