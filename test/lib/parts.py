@@ -129,6 +129,11 @@ def soak(place):
         Step("soak", [TEST / "soak" / "run", place.program("dev")], counts.summary)]
 
 
+def quickstart(_place):
+    return [
+        Step("quickstart", [ROOT / "softhsm-fixtures" / "quickstart", "--once"], counts.single)]
+
+
 PARTS = (
     Part("unit", 120, unit),
     Part("layers", 180, layers),
@@ -137,6 +142,7 @@ PARTS = (
     Part("integration", 800, integrated),
     Part("conformance", 180, conformant),
     Part("soak", 120, soak),
+    Part("quickstart", 120, quickstart),
     Part("e2e", 1020, end_to_end),
     Part("asan", 1500, asan),
     Part("tsan", 300, tsan),
