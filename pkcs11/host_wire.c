@@ -25,16 +25,6 @@ void kms_host_request_done(struct kms_host_request *request)
     *request = (struct kms_host_request){ .names = NULL };
 }
 
-/* protobuf-c's strings have no const; packing only reads. */
-static char *text_field(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } same = { .in = text };
-    return same.out;
-}
-
 /* False: too long for its place. */
 static bool copy_text(char *place, size_t size, const char *text)
 {
@@ -84,7 +74,7 @@ static enum kms_code name_list_init(struct name_list *list, const struct kms_kek
     for (size_t i = 0; i < count; i++) {
         Hsmkms__Host__V1__Name *message = &list->messages[i];
         *message = (Hsmkms__Host__V1__Name)HSMKMS__HOST__V1__NAME__INIT;
-        message->label = text_field(names[i].label);
+        message->label = kms_pack_text(names[i].label);
         message->cka_id = kms_pack_data((struct kms_bytes){ names[i].cka_id, names[i].cka_id_len });
         list->pointers[i] = message;
     }
@@ -115,7 +105,7 @@ static enum kms_code parse_names(Hsmkms__Host__V1__Name *const *messages, size_t
 static Hsmkms__Host__V1__Kek pack_ref(const struct kms_kek_ref *ref)
 {
     Hsmkms__Host__V1__Kek kek = HSMKMS__HOST__V1__KEK__INIT;
-    kek.label = text_field(ref->label);
+    kek.label = kms_pack_text(ref->label);
     kek.fingerprint = kms_pack_data((struct kms_bytes){ ref->fingerprint, KMS_FINGERPRINT_LEN });
     return kek;
 }
@@ -129,7 +119,7 @@ static enum kms_code pack_list(const struct kms_host_call *call, Hsmkms__Host__V
     if (rc != KMS_OK)
         return rc;
     Hsmkms__Host__V1__List list = HSMKMS__HOST__V1__LIST__INIT;
-    list.label_prefix = text_field(filter->label_prefix);
+    list.label_prefix = kms_pack_text(filter->label_prefix);
     list.n_names = filter->name_count;
     list.names = names.pointers;
     list.reload = call->reload;
@@ -265,7 +255,7 @@ static enum kms_code info_list_init(struct info_list *list, const struct kms_inv
         const struct kms_kek_info *kek = &inventory->keks[i];
         Hsmkms__Host__V1__Info *message = &list->messages[i];
         *message = (Hsmkms__Host__V1__Info)HSMKMS__HOST__V1__INFO__INIT;
-        message->label = text_field(kek->label);
+        message->label = kms_pack_text(kek->label);
         message->cka_id = kms_pack_data((struct kms_bytes){ kek->cka_id, kek->cka_id_len });
         message->attributes = kek->attributes;
         message->known = kek->known;
@@ -273,7 +263,7 @@ static enum kms_code info_list_init(struct info_list *list, const struct kms_inv
         if (kek->fingerprinted)
             message->fingerprint = kms_pack_data(
                 (struct kms_bytes){ kek->fingerprint, sizeof(kek->fingerprint) });
-        message->problem = text_field(kek->problem);
+        message->problem = kms_pack_text(kek->problem);
         list->pointers[i] = message;
     }
     return KMS_OK;
@@ -282,13 +272,13 @@ static enum kms_code info_list_init(struct info_list *list, const struct kms_inv
 static void pack_token(const struct kms_token_info *token, Hsmkms__Host__V1__Token *ret)
 {
     *ret = (Hsmkms__Host__V1__Token)HSMKMS__HOST__V1__TOKEN__INIT;
-    ret->label = text_field(token->label);
-    ret->serial = text_field(token->serial);
-    ret->model = text_field(token->model);
-    ret->manufacturer = text_field(token->manufacturer);
-    ret->firmware = text_field(token->firmware);
-    ret->library = text_field(token->library);
-    ret->profile = text_field(token->profile);
+    ret->label = kms_pack_text(token->label);
+    ret->serial = kms_pack_text(token->serial);
+    ret->model = kms_pack_text(token->model);
+    ret->manufacturer = kms_pack_text(token->manufacturer);
+    ret->firmware = kms_pack_text(token->firmware);
+    ret->library = kms_pack_text(token->library);
+    ret->profile = kms_pack_text(token->profile);
     ret->connected = token->connected;
 }
 
@@ -309,8 +299,8 @@ enum kms_code kms_host_pack_answer(const struct kms_host_answer *answer,
     if (answer->failure.code != KMS_OK) {
         failure.code = (uint32_t)answer->failure.code;
         failure.ckr = answer->failure.ckr;
-        failure.op = text_field(answer->failure.op != NULL ? answer->failure.op : "");
-        failure.message = text_field(answer->failure.msg);
+        failure.op = kms_pack_text(answer->failure.op != NULL ? answer->failure.op : "");
+        failure.message = kms_pack_text(answer->failure.msg);
         message.failure = &failure;
     }
     pack_token(&answer->token, &token);

@@ -79,6 +79,15 @@ static void end_proof(struct kms_remote *remote, const struct kms_error *result)
         kms_log_error(KMS_LOG_WARN, "token host doesn't serve yet", result, NULL, 0);
 }
 
+/* While PROVING: what came of it is the next phase. */
+static void prove_and_tell(struct kms_remote *remote)
+{
+    struct kms_error err = { .code = KMS_OK };
+    if (prove(remote, &err) == KMS_OK)
+        err = (struct kms_error){ .code = KMS_OK }; /* a canary's failure may stand in it */
+    end_proof(remote, &err);
+}
+
 /* With the lock held: there is no host, and when there may be the next. */
 static void note_down(struct kms_remote *remote, const struct kms_error *why)
 {
@@ -122,11 +131,8 @@ static void begin(struct kms_remote *remote)
         return;
     }
     kms_log(KMS_LOG_INFO, "token host started", KMS_F_INT("pid", child->process.pid));
-    if (!can_prove)
-        return;
-    if (prove(remote, &err) == KMS_OK)
-        err = (struct kms_error){ .code = KMS_OK };
-    end_proof(remote, &err);
+    if (can_prove)
+        prove_and_tell(remote);
 }
 
 /* After a proof that failed, when a listing has worked since.  False: not now. */
@@ -138,11 +144,8 @@ static bool prove_again(struct kms_remote *remote)
     if (now)
         remote->phase = KMS_REMOTE_PROVING;
     (void)pthread_mutex_unlock(&remote->lock);
-    struct kms_error err = { .code = KMS_OK };
-    if (now && prove(remote, &err) == KMS_OK)
-        err = (struct kms_error){ .code = KMS_OK };
     if (now)
-        end_proof(remote, &err);
+        prove_and_tell(remote);
     return now;
 }
 

@@ -117,6 +117,15 @@ struct kms_bytes kms_pack_bytes(ProtobufCBinaryData data)
     return (struct kms_bytes){ .data = data.data, .len = data.len };
 }
 
+char *kms_pack_text(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } same = { .in = text };
+    return same.out;
+}
+
 ProtobufCBinaryData kms_pack_data(struct kms_bytes bytes)
 {
     /* protobuf-c's struct has no const; packing only reads. */

@@ -37,6 +37,9 @@ KMS_MUST_CHECK enum kms_code kms_unpack(struct kms_arena *arena,
 KMS_MUST_CHECK enum kms_code kms_pack(const ProtobufCMessage *message, struct kms_secret *ret_bytes,
                                       struct kms_error *err);
 
+/* As a field of protobuf-c, which knows no const; packing only reads. */
+char *kms_pack_text(const char *text);
+
 /* Borrows the bytes of a protobuf-c field, and the other way round. */
 struct kms_bytes kms_pack_bytes(ProtobufCBinaryData data);
 ProtobufCBinaryData kms_pack_data(struct kms_bytes bytes);

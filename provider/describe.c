@@ -6,15 +6,10 @@
 #include "proto/node.pb-c.h"
 #include "wire.h"
 
-/* protobuf-c's strings have no const; packing only reads. A label may hold anything that somebody
- * wrote to the token; a proto3 string must be UTF-8. */
+/* A label may hold anything that somebody wrote to the token; a proto3 string must be UTF-8. */
 static char *text_field(const char *text)
 {
-    union {
-        const char *in;
-        char *out;
-    } same = { .in = kms_text_is_clean(kms_bytes_of(text)) ? text : "(unprintable)" };
-    return same.out;
+    return kms_pack_text(kms_text_is_clean(kms_bytes_of(text)) ? text : "(unprintable)");
 }
 
 static void describe_kek(const struct kms_ring_entry *entry, Hsmkms__Node__V1__Kek *ret)

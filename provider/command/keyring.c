@@ -10,7 +10,6 @@
 #include "account.h"
 #include "ask_pin.h"
 #include "command.h"
-#include "keystore.h"
 #include "kms/clock.h"
 #include "kms/log.h"
 #include "pin.h"
@@ -137,6 +136,20 @@ static void read_state(struct kms_keyring *keyring)
         bury_as_requested(&requests, &keyring->state);
 }
 
+struct pkcs11_keystore_options kms_keyring_token(const struct kms_keyring *keyring, bool of_service)
+{
+    const struct kms_config_token *token = &keyring->config.tokens[0];
+    return (struct pkcs11_keystore_options){
+        .module = token->module,
+        .uri = token->uri,
+        .pin = &keyring->pin,
+        .user = token->user,
+        .sessions = 1,
+        .latch_dir = keyring->config.state_dir,
+        .administrator = !of_service,
+    };
+}
+
 enum kms_code kms_keyring_init(struct kms_keyring *keyring,
                                const struct kms_keyring_options *options, struct kms_error *err)
 {
@@ -155,17 +168,11 @@ enum kms_code kms_keyring_init(struct kms_keyring *keyring,
         return rc;
     (void)snprintf(keyring->label_prefix, sizeof(keyring->label_prefix), "%s.v",
                    keyring->config.ring);
-    const struct kms_config_token *token = &keyring->config.tokens[0];
-    const struct pkcs11_keystore_options keystore_options = {
-        .module = token->module,
-        .uri = token->uri,
-        .pin = &keyring->pin,
-        .user = token->user,
-        .sessions = 1,
-        .latch_dir = options->ask_pin ? NULL : keyring->config.state_dir,
-        .administrator = !kms_keyring_uses_service_pin(options, &keyring->config),
-    };
-    return pkcs11_keystore_open(&keystore_options, &keyring->keystore, err);
+    bool of_service = kms_keyring_uses_service_pin(options, &keyring->config);
+    struct pkcs11_keystore_options token = kms_keyring_token(keyring, of_service);
+    if (options->ask_pin)
+        token.latch_dir = NULL;
+    return pkcs11_keystore_open(&token, &keyring->keystore, err);
 }
 
 void kms_keyring_done(struct kms_keyring *keyring)

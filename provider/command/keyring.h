@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "keystore.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "kms/secret.h"
@@ -47,6 +48,11 @@ void kms_keyring_done(struct kms_keyring *keyring);
 
 /* CLOCK_MONOTONIC: how long a call on the token may take from now. */
 int64_t kms_keyring_deadline(void);
+
+/* How the configured token is opened with the PIN that was given; @of_service: it is the service's own.
+ * Borrows from @keyring. */
+struct pkcs11_keystore_options kms_keyring_token(const struct kms_keyring *keyring,
+                                                 bool of_service);
 
 /* The ring's KEKs.  Borrows from @keyring. */
 struct kms_kek_filter kms_keyring_filter(const struct kms_keyring *keyring);

@@ -184,16 +184,7 @@ static void print_text(const struct pkcs11_pin_trial *trial, bool of_service)
 static enum kms_code check_pin(const struct kms_keyring *keyring, bool of_service,
                                struct pkcs11_pin_trial *trial, struct kms_error *err)
 {
-    const struct kms_config_token *token = &keyring->config.tokens[0];
-    const struct pkcs11_keystore_options options = {
-        .module = token->module,
-        .uri = token->uri,
-        .pin = &keyring->pin,
-        .user = token->user,
-        .sessions = 1,
-        .latch_dir = keyring->config.state_dir,
-        .administrator = !of_service,
-    };
+    const struct pkcs11_keystore_options options = kms_keyring_token(keyring, of_service);
     return pkcs11_pin_check(&options, NULL, kms_keyring_deadline(), trial, err);
 }
 

@@ -242,16 +242,7 @@ static void print_json(const struct pkcs11_survey *survey)
 static enum kms_code survey_token(const struct kms_keyring *keyring, bool of_service,
                                   struct pkcs11_survey *survey, struct kms_error *err)
 {
-    const struct kms_config_token *token = &keyring->config.tokens[0];
-    const struct pkcs11_keystore_options options = {
-        .module = token->module,
-        .uri = token->uri,
-        .pin = &keyring->pin,
-        .user = token->user,
-        .sessions = 1,
-        .latch_dir = keyring->config.state_dir,
-        .administrator = !of_service,
-    };
+    const struct pkcs11_keystore_options options = kms_keyring_token(keyring, of_service);
     return pkcs11_survey(&options, NULL, kms_keyring_deadline(), survey, err);
 }
 
