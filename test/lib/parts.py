@@ -139,7 +139,7 @@ PARTS = (
     Part("layers", 180, layers),
     Part("docs", 60, docs),
     Part("lint", 300, lint),
-    Part("integration", 900, integrated),
+    Part("integration", 500, integrated),
     Part("conformance", 180, conformant),
     Part("soak", 120, soak),
     Part("quickstart", 120, quickstart),
