@@ -12,15 +12,17 @@ static bool is_named(const struct pkcs11_kek *kek, const struct kms_kek_ref *ref
 }
 
 bool pkcs11_cache_find(struct pkcs11_cache *cache, uint64_t epoch, const struct kms_kek_ref *ref,
-                       CK_OBJECT_HANDLE *ret_handle)
+                       CK_OBJECT_HANDLE *ret_handle, enum pkcs11_rung *ret_rung)
 {
     bool found = false;
     (void)pthread_mutex_lock(&cache->mutex);
     for (size_t i = 0; i < cache->list.count && cache->epoch == epoch && !found; i++) {
         const struct pkcs11_kek *kek = &cache->list.keks[i];
         found = kek->handle != CK_INVALID_HANDLE && is_named(kek, ref);
-        if (found)
+        if (found) {
             *ret_handle = kek->handle;
+            *ret_rung = kek->rung;
+        }
     }
     (void)pthread_mutex_unlock(&cache->mutex);
     return found;

@@ -16,8 +16,9 @@ struct pkcs11_cache {
     struct pkcs11_kek_list list;
 };
 
+/* *ret_rung: by which it is used. */
 bool pkcs11_cache_find(struct pkcs11_cache *cache, uint64_t epoch, const struct kms_kek_ref *ref,
-                       CK_OBJECT_HANDLE *ret_handle);
+                       CK_OBJECT_HANDLE *ret_handle, enum pkcs11_rung *ret_rung);
 
 /* That there was such a KEK stays known: the next inventory must miss it if it is gone. */
 void pkcs11_cache_forget_handles(struct pkcs11_cache *cache, const struct kms_kek_ref *ref);

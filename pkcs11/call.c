@@ -13,7 +13,7 @@
 enum { PAUSES_MAX = 7 };
 
 /* One look for the KEK.  *ret_absent: it isn't there, and the session is logged in now. */
-static enum kms_code look_for(struct pkcs11_call *call, const struct pkcs11_place *place,
+static enum kms_code look_for(struct pkcs11_call *call, struct pkcs11_place *place,
                               bool *ret_absent, CK_OBJECT_HANDLE *ret_handle, struct kms_error *err)
 {
     struct pkcs11_kek kek;
@@ -21,6 +21,7 @@ static enum kms_code look_for(struct pkcs11_call *call, const struct pkcs11_plac
     if (rc == KMS_OK) {
         pkcs11_cache_remember(call->cache, call->link.epoch, call->ref, &kek);
         *ret_handle = kek.handle;
+        place->rung = kek.rung;
         return KMS_OK;
     }
     if (!*ret_absent)
@@ -38,7 +39,7 @@ static enum kms_code look_for(struct pkcs11_call *call, const struct pkcs11_plac
 
 /* SoftHSM hides private keys from a session that lost its login: that must not look as if the KEK
  * were gone, even if another call logged in again between our look and our check. */
-static enum kms_code find_again(struct pkcs11_call *call, const struct pkcs11_place *place,
+static enum kms_code find_again(struct pkcs11_call *call, struct pkcs11_place *place,
                                 CK_OBJECT_HANDLE *ret_handle, struct kms_error *err)
 {
     uint64_t logins = pkcs11_connection_logins(call->connection);
@@ -53,11 +54,12 @@ static enum kms_code find_again(struct pkcs11_call *call, const struct pkcs11_pl
     return rc;
 }
 
-static enum kms_code locate(struct pkcs11_call *call, const struct pkcs11_place *place,
+/* The rung goes with the handle, into @place. */
+static enum kms_code locate(struct pkcs11_call *call, struct pkcs11_place *place,
                             CK_OBJECT_HANDLE *ret_handle, struct kms_error *err)
 {
     if (call->ref == NULL ||
-        pkcs11_cache_find(call->cache, call->link.epoch, call->ref, ret_handle))
+        pkcs11_cache_find(call->cache, call->link.epoch, call->ref, ret_handle, &place->rung))
         return KMS_OK;
     return find_again(call, place, ret_handle, err);
 }
@@ -96,7 +98,8 @@ static enum kms_code attempt(struct pkcs11_call *call, struct kms_error *err)
     enum kms_code rc = acquire_session(call, &session, err);
     if (rc != KMS_OK)
         return rc;
-    struct pkcs11_place place = { &call->link.wrap, session, call->deadline_ms };
+    struct pkcs11_place place = { &call->link.wrap, session, call->deadline_ms,
+                                  PKCS11_RUNG_UNKNOWN };
     CK_OBJECT_HANDLE kek = CK_INVALID_HANDLE;
     rc = locate(call, &place, &kek, err);
     if (rc == KMS_OK)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "choice.h"
 #include "credentials.h"
 #include "kms/clock.h"
 #include "kms/log.h"
@@ -13,6 +14,7 @@
 #include "module.h"
 #include "rv.h"
 #include "uri.h"
+#include "vendor.h"
 
 enum { FIND_PAUSE_MS = 200 }; /* between two C_Initialize while a token is looked for */
 
@@ -25,13 +27,15 @@ struct pkcs11_connection {
     char *latch_dir;
     struct pkcs11_uri *uri;
     unsigned sessions;
+    enum kms_user_type user_type;
+    enum kms_profile profile;
     struct pkcs11_seam seam;
 
     /* Changed by the thread that connects, while nobody is inside. */
     struct pkcs11_module *module;
     struct pkcs11_token token;
     struct pkcs11_pool *pool;
-    struct pkcs11_wrap wrap;
+    struct pkcs11_choice choice;
 
     struct pkcs11_credentials credentials; /* used by whoever connects or set logging_in */
 
@@ -88,6 +92,8 @@ static enum kms_code copy_options(struct pkcs11_connection *connection,
     if (!copied)
         return kms_fail(err, KMS_E_BUSY, "out of memory for a keystore");
     connection->sessions = options->sessions;
+    connection->user_type = options->user_type;
+    connection->profile = options->profile;
     connection->seam.reconnect_pause_ms = PKCS11_RECONNECT_PAUSE_MS;
     connection->seam.find_retry_ms = PKCS11_FIND_RETRY_MS;
     connection->seam.busy_pause_ms = PKCS11_BUSY_PAUSE_MS;
@@ -193,11 +199,29 @@ static enum kms_code initialize_and_find(struct pkcs11_connection *connection, i
     }
 }
 
+/* A vendor's limited user has a number of the vendor's own. */
+static enum kms_code choose_user(struct pkcs11_connection *connection, struct kms_error *err)
+{
+    const struct pkcs11_vendor *vendor = pkcs11_vendor_of(&connection->token);
+    connection->credentials.user_type = CKU_USER;
+    if (connection->user_type == KMS_USER_TYPE_USER)
+        return KMS_OK;
+    if (vendor == NULL || !vendor->has_crypto_user)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "user_type: crypto-user: only Thales Luna is known to have such a user, "
+                        "and this is another vendor's token: take the setting out");
+    connection->credentials.user_type = vendor->crypto_user;
+    return KMS_OK;
+}
+
 static enum kms_code log_in(struct pkcs11_connection *connection, CK_SESSION_HANDLE session,
                             struct kms_error *err)
 {
     if ((connection->token.info.flags & CKF_LOGIN_REQUIRED) == 0)
         return KMS_OK;
+    enum kms_code rc = choose_user(connection, err);
+    if (rc != KMS_OK)
+        return rc;
     return pkcs11_credentials_login(&connection->credentials, functions(connection), session,
                                     connection->token.slot, err);
 }
@@ -239,36 +263,16 @@ static enum kms_code find_and_log_in(struct pkcs11_connection *connection, int64
     return rc;
 }
 
-static bool is_same_wrap(const struct pkcs11_wrap *a, const struct pkcs11_wrap *b)
-{
-    return a->profile == b->profile && a->mechanism == b->mechanism;
-}
-
-/* A KEK may be unfit for another profile than the one it was made for.  So a module that refuses
- * something for a moment moves nothing: only a new process chooses anew, and looks twice before it
- * takes what isn't the usual. */
 static enum kms_code choose_wrap(struct pkcs11_connection *connection,
                                  struct pkcs11_session *session, struct kms_error *err)
 {
-    struct pkcs11_wrap *before = &connection->wrap;
-    struct pkcs11_wrap chosen = { 0 };
-    struct pkcs11_wrap again = { 0 };
-    enum kms_code rc = pkcs11_wrap_select(functions(connection), &connection->token, session,
-                                          &chosen, err);
-    if (rc == KMS_OK && before->profile == NULL && pkcs11_wrap_is_cipher(&chosen)) {
-        rc = pkcs11_wrap_select(functions(connection), &connection->token, session, &again, err);
-        before = &again;
-    }
-    if (rc != KMS_OK)
-        return rc;
-    if (before->profile != NULL && !is_same_wrap(before, &chosen))
-        return kms_fail(
-            err, KMS_E_UNAVAILABLE,
-            "known-answer test: the module wraps by %s now, and by %s before: it is "
-            "asked again (with isolation: none restart the plugin); do not delete objects",
-            pkcs11_wrap_name(&chosen), pkcs11_wrap_name(before));
-    connection->wrap = chosen;
-    return KMS_OK;
+    const struct pkcs11_probe probe = {
+        .fn = functions(connection),
+        .token = &connection->token,
+        .session = session,
+        .profile = connection->profile,
+    };
+    return pkcs11_choice_make(&connection->choice, &probe, err);
 }
 
 static enum kms_code build(struct pkcs11_connection *connection, int64_t deadline_ms,
@@ -335,8 +339,9 @@ static void publish(struct pkcs11_connection *connection, enum kms_code rc,
     if (rc == KMS_OK) {
         connection->epoch++;
         pkcs11_token_describe(&connection->token, &connection->info);
-        strncpy(connection->info.profile, pkcs11_wrap_name(&connection->wrap),
+        strncpy(connection->info.profile, pkcs11_wrap_name(&connection->choice.wrap),
                 sizeof(connection->info.profile) - 1);
+        connection->info.algorithm = connection->choice.wrap.algorithm;
     } else {
         remember_failure(connection, err);
     }
@@ -378,7 +383,7 @@ enum kms_code pkcs11_connection_enter(struct pkcs11_connection *connection,
         connection->inside++;
         *ret_link = (struct pkcs11_link){
             .epoch = connection->epoch,
-            .wrap = connection->wrap,
+            .wrap = connection->choice.wrap,
             .pool = connection->pool,
             .token = &connection->token,
             .busy_pause_ms = connection->seam.busy_pause_ms,
@@ -520,6 +525,8 @@ static enum kms_code try_pin(struct pkcs11_connection *connection, int64_t deadl
         rc = kms_fail(err, KMS_E_PRECONDITION,
                       "the token needs no login: there is no PIN to check");
     else
+        rc = choose_user(connection, err);
+    if (rc == KMS_OK)
         rc = pkcs11_credentials_try(&connection->credentials, functions(connection),
                                     session->handle, connection->token.slot, trial, err);
     pkcs11_pool_release(connection->pool, session);

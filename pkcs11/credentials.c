@@ -172,8 +172,8 @@ static enum kms_code spend(struct pkcs11_credentials *credentials, struct login 
                             kms_utc_s());
     keep(credentials, login);
     bool proved = false;
-    enum kms_code rc = pkcs11_token_login(login->fn, login->session, &login->attempts, &login->pin,
-                                          &proved, err);
+    enum kms_code rc = pkcs11_token_login(login->fn, login->session, credentials->user_type,
+                                          &login->attempts, &login->pin, &proved, err);
     kms_secret_wipe_stack();
     settle(credentials, login, &before, rc, proved, err);
     OPENSSL_cleanse(&before, sizeof(before));

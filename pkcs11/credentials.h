@@ -16,6 +16,7 @@ struct pkcs11_credentials {
     const char *pin_file;         /* or */
     const struct kms_secret *pin; /* borrowed */
     const char *user;             /* NULL: none */
+    CK_USER_TYPE user_type;       /* of C_Login; set by the caller before each */
     const char *latch_dir;        /* NULL: what was refused is forgotten with the process */
     bool administrator;           /* the PIN isn't the service's: never kept as a good one */
     struct kms_secret refused;    /* owned: what the token refused last, if that isn't on disk */

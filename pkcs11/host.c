@@ -55,6 +55,7 @@ static enum kms_code wrap(struct kms_keystore *ks, const struct kms_host_call *c
     enum kms_code rc = kms_keystore_wrap(ks, &call->kek, call->data, deadline_ms, &wrapped, err);
     if (rc != KMS_OK)
         return rc;
+    answer->algorithm = wrapped.algorithm;
     return kms_secret_copy(&answer->data, (struct kms_bytes){ wrapped.data, wrapped.len }, err);
 }
 
@@ -73,7 +74,10 @@ static enum kms_code run(struct kms_keystore *ks, const struct kms_host_call *ca
     case KMS_HOST_WRAP:
         return wrap(ks, call, deadline_ms, answer);
     case KMS_HOST_UNWRAP:
-        return kms_keystore_unwrap(ks, &call->kek, call->data, deadline_ms, &answer->data, err);
+        return kms_keystore_unwrap(ks, &call->kek, call->algorithm, call->data, deadline_ms,
+                                   &answer->data, err);
+    case KMS_HOST_SIGN:
+        return kms_keystore_sign(ks, call->label, call->data, deadline_ms, &answer->signature, err);
     }
     return kms_fail(err, KMS_E_INTERNAL, "an unknown call");
 }
@@ -92,7 +96,9 @@ static enum kms_code answer_request(struct kms_keystore *ks, const struct kms_se
         answer.failure = (struct kms_error){ .code = KMS_OK };
     answer.failure.code = rc; /* a failure is never taken for success */
     kms_host_request_done(&request);
-    kms_keystore_describe(ks, &answer.token);
+    struct kms_token_info tokens[KMS_TOKENS_MAX];
+    (void)kms_keystore_describe(ks, tokens);
+    answer.token = tokens[0];
     return kms_host_pack_answer(&answer, ret_reply, err);
 }
 

@@ -107,6 +107,7 @@ static Hsmkms__Host__V1__Kek pack_ref(const struct kms_kek_ref *ref)
     Hsmkms__Host__V1__Kek kek = HSMKMS__HOST__V1__KEK__INIT;
     kek.label = kms_pack_text(ref->label);
     kek.fingerprint = kms_pack_data((struct kms_bytes){ ref->fingerprint, KMS_FINGERPRINT_LEN });
+    kek.key_id = kms_pack_text(ref->key_id != NULL ? ref->key_id : "");
     return kek;
 }
 
@@ -130,6 +131,19 @@ static enum kms_code pack_list(const struct kms_host_call *call, Hsmkms__Host__V
     return rc;
 }
 
+static enum kms_code pack_sign(const struct kms_host_call *call, Hsmkms__Host__V1__Call *message,
+                               struct kms_secret *ret_bytes, struct kms_error *err)
+{
+    Hsmkms__Host__V1__Sign sign = HSMKMS__HOST__V1__SIGN__INIT;
+    sign.label = kms_pack_text(call->label);
+    sign.message = kms_pack_data(call->data);
+    message->op_case = HSMKMS__HOST__V1__CALL__OP_SIGN;
+    message->sign = &sign;
+    enum kms_code rc = kms_pack(&message->base, ret_bytes, err);
+    message->sign = NULL;
+    return rc;
+}
+
 enum kms_code kms_host_pack_call(const struct kms_host_call *call, struct kms_secret *ret_bytes,
                                  struct kms_error *err)
 {
@@ -140,6 +154,8 @@ enum kms_code kms_host_pack_call(const struct kms_host_call *call, struct kms_se
     message.id = call->id;
     if (call->op == KMS_HOST_LIST)
         return pack_list(call, &message, ret_bytes, err);
+    if (call->op == KMS_HOST_SIGN)
+        return pack_sign(call, &message, ret_bytes, err);
     Hsmkms__Host__V1__Kek kek = pack_ref(&call->kek);
     switch (call->op) {
     case KMS_HOST_CANARY:
@@ -155,10 +171,12 @@ enum kms_code kms_host_pack_call(const struct kms_host_call *call, struct kms_se
     case KMS_HOST_UNWRAP:
         unwrap.kek = &kek;
         unwrap.wrapped = kms_pack_data(call->data);
+        unwrap.algorithm = (uint32_t)call->algorithm;
         message.op_case = HSMKMS__HOST__V1__CALL__OP_UNWRAP;
         message.unwrap = &unwrap;
         break;
     case KMS_HOST_LIST:
+    case KMS_HOST_SIGN:
         break;
     }
     return kms_pack(&message.base, ret_bytes, err);
@@ -168,8 +186,15 @@ static bool parse_ref(const Hsmkms__Host__V1__Kek *kek, struct kms_kek_ref *ret_
 {
     if (kek == NULL || kek->fingerprint.len != KMS_FINGERPRINT_LEN)
         return false;
-    *ret_ref = (struct kms_kek_ref){ kek->label, kek->fingerprint.data };
+    *ret_ref = (struct kms_kek_ref){ kek->label, kek->fingerprint.data,
+                                     kek->key_id[0] != '\0' ? kek->key_id : NULL };
     return true;
+}
+
+static bool parse_algorithm(uint32_t number, enum kms_algorithm *ret_algorithm)
+{
+    *ret_algorithm = (enum kms_algorithm)number;
+    return number < KMS_ALGORITHM_COUNT;
 }
 
 static enum kms_code parse_list(const Hsmkms__Host__V1__List *list,
@@ -178,8 +203,11 @@ static enum kms_code parse_list(const Hsmkms__Host__V1__List *list,
     request->call.op = KMS_HOST_LIST;
     request->call.reload = list->reload != 0;
     enum kms_code rc = parse_names(list->names, list->n_names, &request->names, err);
-    request->call.filter = (struct kms_kek_filter){ list->label_prefix, request->names,
-                                                    list->n_names };
+    request->call.filter = (struct kms_kek_filter){
+        .label_prefix = list->label_prefix,
+        .names = request->names,
+        .name_count = list->n_names,
+    };
     return rc;
 }
 
@@ -205,7 +233,14 @@ static enum kms_code read_call(const Hsmkms__Host__V1__Call *message,
     case HSMKMS__HOST__V1__CALL__OP_UNWRAP:
         call->op = KMS_HOST_UNWRAP;
         call->data = kms_pack_bytes(message->unwrap->wrapped);
-        good = parse_ref(message->unwrap->kek, &call->kek);
+        good = parse_ref(message->unwrap->kek, &call->kek) &&
+               parse_algorithm(message->unwrap->algorithm, &call->algorithm);
+        break;
+    case HSMKMS__HOST__V1__CALL__OP_SIGN:
+        call->op = KMS_HOST_SIGN;
+        call->label = message->sign->label;
+        call->data = kms_pack_bytes(message->sign->message);
+        good = true;
         break;
     case HSMKMS__HOST__V1__CALL__OP__NOT_SET:
     case _HSMKMS__HOST__V1__CALL__OP__CASE_IS_INT_SIZE:
@@ -280,6 +315,17 @@ static void pack_token(const struct kms_token_info *token, Hsmkms__Host__V1__Tok
     ret->library = kms_pack_text(token->library);
     ret->profile = kms_pack_text(token->profile);
     ret->connected = token->connected;
+    ret->algorithm = (uint32_t)token->algorithm;
+}
+
+static Hsmkms__Host__V1__Signature *pack_signature(const struct kms_signature *signature,
+                                                   Hsmkms__Host__V1__Signature *message)
+{
+    message->data = kms_pack_data((struct kms_bytes){ signature->data, signature->len });
+    message->signing = (uint32_t)signature->signing;
+    message->key_sha256 = kms_pack_data(
+        (struct kms_bytes){ signature->key_sha256, sizeof(signature->key_sha256) });
+    return message;
 }
 
 enum kms_code kms_host_pack_answer(const struct kms_host_answer *answer,
@@ -311,6 +357,10 @@ enum kms_code kms_host_pack_answer(const struct kms_host_answer *answer,
     message.n_others = inventory->other_count;
     message.others = others.pointers;
     message.data = kms_pack_data(kms_secret_bytes(&answer->data));
+    message.algorithm = (uint32_t)answer->algorithm;
+    Hsmkms__Host__V1__Signature signature = HSMKMS__HOST__V1__SIGNATURE__INIT;
+    if (answer->signature.len > 0)
+        message.signature = pack_signature(&answer->signature, &signature);
     return kms_pack(&message.base, ret_bytes, err);
 }
 
@@ -359,7 +409,8 @@ static bool read_token(const Hsmkms__Host__V1__Token *message, struct kms_token_
            copy_text(ret->manufacturer, sizeof(ret->manufacturer), message->manufacturer) &&
            copy_text(ret->firmware, sizeof(ret->firmware), message->firmware) &&
            copy_text(ret->library, sizeof(ret->library), message->library) &&
-           copy_text(ret->profile, sizeof(ret->profile), message->profile);
+           copy_text(ret->profile, sizeof(ret->profile), message->profile) &&
+           parse_algorithm(message->algorithm, &ret->algorithm);
 }
 
 static bool read_info(const Hsmkms__Host__V1__Info *message, struct kms_kek_info *ret)
@@ -395,11 +446,25 @@ static enum kms_code read_inventory(const Hsmkms__Host__V1__Answer *message,
     return KMS_OK;
 }
 
+static bool read_signature(const Hsmkms__Host__V1__Signature *message, struct kms_signature *ret)
+{
+    size_t key_len = 0;
+    if (message == NULL)
+        return true;
+    ret->signing = (enum kms_signing)message->signing;
+    return message->signing <= KMS_SIGNING_RSA_PKCS1 &&
+           copy_bytes(ret->data, sizeof(ret->data), message->data, &ret->len) &&
+           copy_bytes(ret->key_sha256, sizeof(ret->key_sha256), message->key_sha256, &key_len) &&
+           key_len == sizeof(ret->key_sha256);
+}
+
 static enum kms_code read_answer(const Hsmkms__Host__V1__Answer *message,
                                  struct kms_host_answer *answer, struct kms_error *err)
 {
     if (!read_failure(message->failure, &answer->failure) ||
-        !read_token(message->token, &answer->token) || message->n_others > KMS_OTHERS_MAX)
+        !read_token(message->token, &answer->token) || message->n_others > KMS_OTHERS_MAX ||
+        !parse_algorithm(message->algorithm, &answer->algorithm) ||
+        !read_signature(message->signature, &answer->signature))
         return malformed("answer", err);
     answer->id = message->id;
     enum kms_code rc = read_inventory(message, &answer->inventory, err);

@@ -11,7 +11,7 @@
 #include "kms/secret.h"
 #include "pack.h"
 
-enum kms_host_op { KMS_HOST_LIST, KMS_HOST_CANARY, KMS_HOST_WRAP, KMS_HOST_UNWRAP };
+enum kms_host_op { KMS_HOST_LIST, KMS_HOST_CANARY, KMS_HOST_WRAP, KMS_HOST_UNWRAP, KMS_HOST_SIGN };
 
 /* One call.  Borrowed pointers; as parsed they live in the arena. */
 struct kms_host_call {
@@ -20,8 +20,10 @@ struct kms_host_call {
     int64_t time_left_ms;
     struct kms_kek_filter filter; /* of LIST */
     bool reload;                  /* of LIST: kms_keystore_reload() first */
-    struct kms_kek_ref kek;       /* of the others */
-    struct kms_bytes data;        /* seed of WRAP, ciphertext of UNWRAP */
+    struct kms_kek_ref kek;       /* of the others but SIGN */
+    const char *label;            /* of SIGN: of the key pair */
+    struct kms_bytes data;        /* seed of WRAP, ciphertext of UNWRAP, message of SIGN */
+    enum kms_algorithm algorithm; /* of UNWRAP */
 };
 
 /* Owns what it holds; kms_host_answer_done(). */
@@ -31,6 +33,8 @@ struct kms_host_answer {
     struct kms_token_info token;
     struct kms_inventory inventory; /* of LIST */
     struct kms_secret data;         /* ciphertext of WRAP, seed of UNWRAP */
+    enum kms_algorithm algorithm;   /* of WRAP */
+    struct kms_signature signature; /* of SIGN; len 0: none */
 };
 void kms_host_answer_done(struct kms_host_answer *answer);
 

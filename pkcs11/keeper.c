@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,9 +46,12 @@ static enum kms_code prove(struct kms_remote *remote, struct kms_error *err)
     const struct kms_host_memory *memory = &remote->memory; /* unchanged while PROVING */
     struct kms_host_call list = { .op = KMS_HOST_LIST };
     struct kms_host_call canary = { .op = KMS_HOST_CANARY };
-    list.filter = (struct kms_kek_filter){ memory->label_prefix, memory->names,
-                                           memory->name_count };
-    canary.kek = (struct kms_kek_ref){ memory->label, memory->fingerprint };
+    list.filter = (struct kms_kek_filter){
+        .label_prefix = memory->label_prefix,
+        .names = memory->names,
+        .name_count = memory->name_count,
+    };
+    canary.kek = (struct kms_kek_ref){ memory->label, memory->fingerprint, NULL };
     enum kms_code rc = kms_remote_try(remote, &list, kms_monotonic_ms() + PROVE_MS, err);
     if (rc != KMS_OK || !memory->has_kek)
         return rc;
@@ -107,9 +112,24 @@ static void note_down(struct kms_remote *remote, const struct kms_error *why)
     (void)pthread_cond_broadcast(&remote->changed);
 }
 
+/* A token's algorithm is chosen once, and this host may see it at a bad moment. */
+static void keep_algorithm(struct kms_remote *remote)
+{
+    (void)pthread_mutex_lock(&remote->lock);
+    bool known = remote->has_chosen && remote->profile != NULL;
+    enum kms_algorithm algorithm = remote->algorithm;
+    (void)pthread_mutex_unlock(&remote->lock);
+    char *value = known ? strdup(kms_profile_name(kms_profile_of(algorithm))) : NULL;
+    if (value == NULL)
+        return;
+    free(*remote->profile);
+    *remote->profile = value;
+}
+
 /* Starts a host when its time has come, and lets it prove itself. */
 static void begin(struct kms_remote *remote)
 {
+    keep_algorithm(remote);
     const struct kms_host_command command = { remote->path, (const char *const *)remote->argv,
                                               (const char *const *)remote->environment };
     struct kms_error err = { .code = KMS_OK };

@@ -29,8 +29,7 @@ enum kms_code pkcs11_kek_list_add(struct pkcs11_kek_list *list, const struct pkc
 
 /* --- one KEK --- */
 
-/* What a failure to fingerprint says of the key rather than of the connection. */
-static bool is_the_keys_own(const struct kms_error *err)
+bool pkcs11_kek_is_to_blame(const struct kms_error *err)
 {
     enum pkcs11_class class = pkcs11_error_class(err);
     return class == PKCS11_CLASS_NONE
@@ -44,10 +43,10 @@ static bool is_told_false(const struct kms_kek_info *info, uint32_t attribute)
     return (info->known & attribute) != 0 && (info->attributes & attribute) == 0;
 }
 
-/* A module that wraps by C_Encrypt asks for rights that policy doesn't know. */
+/* A module that wraps by C_Encrypt alone asks for rights that policy doesn't know. */
 static const char *missing_right(const struct pkcs11_wrap *wrap, const struct kms_kek_info *info)
 {
-    if (!pkcs11_wrap_is_cipher(wrap))
+    if (!pkcs11_wrap_fingerprints_by_cipher(wrap))
         return NULL;
     if (is_told_false(info, KMS_KEK_ENCRYPT))
         return "CKA_ENCRYPT";
@@ -75,9 +74,10 @@ static enum kms_code judge(const struct pkcs11_place *place, struct pkcs11_kek *
                        missing);
         return KMS_OK;
     }
-    enum kms_code rc = pkcs11_kek_fingerprint(place, kek->handle, info->fingerprint, err);
+    enum kms_code rc = pkcs11_kek_fingerprint(place, kek->handle, &kek->rung, info->fingerprint,
+                                              err);
     info->fingerprinted = rc == KMS_OK;
-    if (rc == KMS_OK || !is_the_keys_own(err))
+    if (rc == KMS_OK || !pkcs11_kek_is_to_blame(err))
         return rc;
     (void)snprintf(info->problem, sizeof(info->problem), "%.*s", (int)sizeof(info->problem) - 1,
                    err->msg);

@@ -14,6 +14,8 @@
 
 struct pkcs11_kek {
     CK_OBJECT_HANDLE handle;
+    enum pkcs11_rung
+        rung; /* by which it was fingerprinted, and is used as long as it has @handle */
     struct kms_kek_info info;
 };
 
@@ -35,6 +37,7 @@ struct pkcs11_place {
     const struct pkcs11_wrap *wrap;
     struct pkcs11_session *session;
     int64_t deadline_ms;
+    enum pkcs11_rung rung; /* of the one KEK that the work is about, where it is known */
 };
 
 /* KMS_E_DEADLINE if @deadline_ms has passed. */
@@ -66,10 +69,14 @@ KMS_MUST_CHECK enum kms_code pkcs11_kek_find(const struct pkcs11_place *place,
 /* The failure that says so. */
 enum kms_code pkcs11_kek_substituted(const struct kms_kek_ref *ref, struct kms_error *err);
 
-/* SHA-256(KMS_FINGERPRINT_DOMAIN ‖ RFC3394(KEK, C)) by one wrap of C. */
+/* SHA-256(KMS_FINGERPRINT_DOMAIN ‖ RFC3394(KEK, C)) by one wrap of C, on the first rung that this key
+ * isn't refused: it tells which. */
 KMS_MUST_CHECK enum kms_code pkcs11_kek_fingerprint(
-    const struct pkcs11_place *place, CK_OBJECT_HANDLE handle,
+    const struct pkcs11_place *place, CK_OBJECT_HANDLE handle, enum pkcs11_rung *ret_rung,
     uint8_t ret_fingerprint[static KMS_FINGERPRINT_LEN], struct kms_error *err);
+
+/* What a failure to do so says of the key, rather than of the connection. */
+bool pkcs11_kek_is_to_blame(const struct kms_error *err);
 
 /* The key behind @handle still has @ref's fingerprint; KMS_E_PRECONDITION and *ret_substituted if it
  * is another. */
@@ -78,10 +85,18 @@ KMS_MUST_CHECK enum kms_code pkcs11_kek_verify(const struct pkcs11_place *place,
                                                CK_OBJECT_HANDLE handle, bool *ret_substituted,
                                                struct kms_error *err);
 
-/* The same, and what was wrapped unwraps to C again. */
+/* The same, and C goes round by @algorithm. */
 KMS_MUST_CHECK enum kms_code pkcs11_kek_canary(const struct pkcs11_place *place,
                                                const struct kms_kek_ref *ref,
-                                               CK_OBJECT_HANDLE handle, bool *ret_substituted,
+                                               CK_OBJECT_HANDLE handle,
+                                               enum kms_algorithm algorithm, bool *ret_substituted,
                                                struct kms_error *err);
+
+/* How the key behind @handle, which @place->rung is of, carries seeds by @algorithm, bound to
+ * @ref's key_id.  KMS_E_PRECONDITION: not at all. */
+KMS_MUST_CHECK enum kms_code pkcs11_kek_use(const struct pkcs11_place *place,
+                                            CK_OBJECT_HANDLE handle, enum kms_algorithm algorithm,
+                                            const struct kms_kek_ref *ref,
+                                            struct pkcs11_use *ret_use, struct kms_error *err);
 
 #endif

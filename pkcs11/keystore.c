@@ -12,6 +12,7 @@
 #include "manage.h"
 #include "rv.h"
 #include "seam.h"
+#include "signing.h"
 #include "transport.h"
 
 enum { TOKEN_INFO_TRIES = 5, UNWRAP_TRIES = 3 };
@@ -219,7 +220,12 @@ static enum kms_code hand_over(struct pkcs11_kek_list *list, struct kms_inventor
     }
     for (size_t i = 0; i < list->count; i++)
         keks[i] = list->keks[i].info;
-    *ret_inventory = (struct kms_inventory){ keks, list->count, list->others, list->other_count };
+    *ret_inventory = (struct kms_inventory){
+        .keks = keks,
+        .count = list->count,
+        .others = list->others,
+        .other_count = list->other_count,
+    };
     list->others = NULL;
     list->other_count = 0;
     return KMS_OK;
@@ -256,10 +262,11 @@ static enum kms_code inventory(struct kms_keystore *base, const struct kms_kek_f
 /* --- operations on one KEK --- */
 
 /* A token that calls its own ciphertext bad says something of itself, and nothing of etcd. */
-static enum kms_code run_canary(struct pkcs11_call *call, const struct pkcs11_place *place,
-                                CK_OBJECT_HANDLE kek, struct kms_error *err)
+static enum kms_code try_canary(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                CK_OBJECT_HANDLE kek, enum kms_algorithm algorithm,
+                                struct kms_error *err)
 {
-    enum kms_code rc = pkcs11_kek_canary(place, call->ref, kek, &call->substituted, err);
+    enum kms_code rc = pkcs11_kek_canary(place, call->ref, kek, algorithm, &call->substituted, err);
     if (rc != KMS_E_CORRUPT)
         return rc;
     unsigned long ckr = err->ckr;
@@ -271,6 +278,12 @@ static enum kms_code run_canary(struct pkcs11_call *call, const struct pkcs11_pl
     err->ckr = ckr;
     err->op = op;
     return rc;
+}
+
+static enum kms_code run_canary(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                CK_OBJECT_HANDLE kek, struct kms_error *err)
+{
+    return try_canary(call, place, kek, place->wrap->algorithm, err);
 }
 
 static enum kms_code canary(struct kms_keystore *base, const struct kms_kek_ref *kek,
@@ -292,10 +305,11 @@ static enum kms_code run_wrap(struct pkcs11_call *call, const struct pkcs11_plac
                               CK_OBJECT_HANDLE kek, struct kms_error *err)
 {
     const struct wrap_args *args = call->args;
+    struct pkcs11_use use;
     enum kms_code rc = pkcs11_kek_verify(place, call->ref, kek, &call->substituted, err);
-    if (rc != KMS_OK)
-        return rc;
-    return pkcs11_wrap_seed(place->wrap, place->session, kek, args->seed, args->ret_wrapped, err);
+    if (rc == KMS_OK)
+        rc = pkcs11_kek_use(place, kek, place->wrap->algorithm, call->ref, &use, err);
+    return rc == KMS_OK ? pkcs11_wrap_seed(&use, args->seed, args->ret_wrapped, err) : rc;
 }
 
 static enum kms_code wrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
@@ -313,6 +327,7 @@ static enum kms_code wrap(struct kms_keystore *base, const struct kms_kek_ref *k
 }
 
 struct unwrap_args {
+    enum kms_algorithm algorithm;
     struct kms_bytes wrapped;
     struct kms_secret *ret_seed;
 };
@@ -341,14 +356,17 @@ static bool is_of_the_ciphertext(const struct kms_error *err)
  * key by now: the canary on the same session and key does.  Nor does a good canary after one
  * failure: a busy HSM says CKR_FUNCTION_FAILED to a good ciphertext, and to the next one nothing.
  * Nobody must be told to restore etcd for that, so such a failure has to come again, and after pauses
- * if the token may be busy. */
-static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_place *place,
-                                CK_OBJECT_HANDLE kek, struct kms_error *err)
+ * if the token may be busy.  A seed that is bound to another key_id is as bad as a damaged one. */
+static enum kms_code unwrap_and_judge(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                      CK_OBJECT_HANDLE kek, struct kms_error *err)
 {
     const struct unwrap_args *args = call->args;
+    struct pkcs11_use use;
+    enum kms_code rc = pkcs11_kek_use(place, kek, args->algorithm, call->ref, &use, err);
+    if (rc != KMS_OK)
+        return rc;
     for (int tries = 1;; tries++) {
-        enum kms_code rc = pkcs11_unwrap_seed(place->wrap, place->session, kek, args->wrapped,
-                                              args->ret_seed, err);
+        rc = pkcs11_unwrap_seed(&use, args->wrapped, args->ret_seed, err);
         enum pkcs11_class class = rc == KMS_OK ? PKCS11_CLASS_NONE : pkcs11_error_class(err);
         if ((class != PKCS11_CLASS_AMBIGUOUS && class != PKCS11_CLASS_REQUEST) ||
             !is_of_the_ciphertext(err)) {
@@ -358,7 +376,7 @@ static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_pl
         if (pkcs11_call_may_pause(call, err))
             return rc;
         struct kms_error why;
-        rc = run_canary(call, place, kek, &why);
+        rc = try_canary(call, place, kek, args->algorithm, &why);
         if (rc != KMS_OK) {
             place->session->broken |= pkcs11_call_may_have_made_an_object(err);
             *err = why;
@@ -369,14 +387,70 @@ static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_pl
     }
 }
 
-static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
-                            struct kms_bytes wrapped, int64_t deadline_ms,
-                            struct kms_secret *ret_seed, struct kms_error *err)
+/* What recovery mends, or an outage explains, says nothing of an algorithm. */
+static bool may_be_of_the_algorithm(const struct pkcs11_call *call, const struct kms_error *err)
 {
-    enum kms_code rc = pkcs11_wrap_check_wrapped(wrapped, err);
+    if (pkcs11_call_may_pause(call, err))
+        return false;
+    switch (pkcs11_error_class(err)) {
+    case PKCS11_CLASS_NONE:
+        return err->code == KMS_E_PRECONDITION || err->code == KMS_E_UNAVAILABLE;
+    case PKCS11_CLASS_REQUEST:
+    case PKCS11_CLASS_AMBIGUOUS:
+    case PKCS11_CLASS_CONFIG:
+        return true;
+    case PKCS11_CLASS_HANDLE:
+        return call->handle_retried;
+    case PKCS11_CLASS_SESSION:
+        return call->session_retried;
+    case PKCS11_CLASS_MODULE:
+        return err->ckr >= CKR_VENDOR_DEFINED;
+    case PKCS11_CLASS_CAPACITY:
+    case PKCS11_CLASS_CREDENTIALS:
+        return false;
+    }
+    return false;
+}
+
+/* An annotation names the algorithm, and whoever can write to etcd can write that: what a token can't do
+ * must not make it look broken.  It is well if the ring's own algorithm goes round. */
+static enum kms_code blame_the_algorithm(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                         CK_OBJECT_HANDLE kek, struct kms_error *err)
+{
+    const struct unwrap_args *args = call->args;
+    struct kms_error why = *err;
+    place->session->broken |= pkcs11_error_class(&why) == PKCS11_CLASS_SESSION ||
+                              pkcs11_call_may_have_made_an_object(&why);
+    enum kms_code rc = run_canary(call, place, kek, err);
     if (rc != KMS_OK)
         return rc;
-    struct unwrap_args args = { wrapped, ret_seed };
+    return kms_fail(err, KMS_E_INVALID,
+                    "this token can't unwrap by %s under KEK '%s', which passes its canary by %s: "
+                    "nothing wrapped by %s can be read here: %.150s",
+                    kms_algorithm_name(args->algorithm), call->ref->label,
+                    kms_algorithm_name(place->wrap->algorithm), kms_algorithm_name(args->algorithm),
+                    why.msg);
+}
+
+static enum kms_code run_unwrap(struct pkcs11_call *call, const struct pkcs11_place *place,
+                                CK_OBJECT_HANDLE kek, struct kms_error *err)
+{
+    const struct unwrap_args *args = call->args;
+    enum kms_code rc = unwrap_and_judge(call, place, kek, err);
+    if (rc == KMS_OK || rc == KMS_E_CORRUPT || args->algorithm == place->wrap->algorithm ||
+        !may_be_of_the_algorithm(call, err))
+        return rc;
+    return blame_the_algorithm(call, place, kek, err);
+}
+
+static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
+                            enum kms_algorithm algorithm, struct kms_bytes wrapped,
+                            int64_t deadline_ms, struct kms_secret *ret_seed, struct kms_error *err)
+{
+    enum kms_code rc = pkcs11_wrap_check_wrapped(algorithm, wrapped, err);
+    if (rc != KMS_OK)
+        return rc;
+    struct unwrap_args args = { algorithm, wrapped, ret_seed };
     struct pkcs11_call call = {
         .ref = kek, .run = run_unwrap, .args = &args, .patient = true, .deadline_ms = deadline_ms
     };
@@ -385,9 +459,10 @@ static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref 
 
 /* --- the rest --- */
 
-static void describe(struct kms_keystore *base, struct kms_token_info *ret_info)
+static size_t describe(struct kms_keystore *base, struct kms_token_info *ret_infos)
 {
-    pkcs11_connection_describe(keystore_of(base)->connection, ret_info);
+    pkcs11_connection_describe(keystore_of(base)->connection, ret_infos);
+    return 1;
 }
 
 static void reload(struct kms_keystore *base)
@@ -416,6 +491,7 @@ static const struct kms_manage_ops manage_ops = {
     .generate_for_escrow = pkcs11_escrow_generate,
     .export_to = pkcs11_escrow_export,
     .seal = pkcs11_escrow_seal,
+    .audit_key = pkcs11_audit_key,
 };
 
 static const struct kms_keystore_ops ops = {
@@ -423,6 +499,7 @@ static const struct kms_keystore_ops ops = {
     .canary = canary,
     .wrap = wrap,
     .unwrap = unwrap,
+    .sign = pkcs11_sign,
     .describe = describe,
     .reload = reload,
     .close = close_keystore,

@@ -13,6 +13,8 @@ struct pkcs11_keystore_options {
     const char *pin_file;         /* read at each login; NULL if @pin is given */
     const struct kms_secret *pin; /* borrowed for the keystore's life; NULL: use @pin_file */
     const char *user;             /* for vendors whose PIN is "user:password"; NULL: none */
+    enum kms_user_type user_type; /* as whom to log in */
+    enum kms_profile profile;     /* what seeds shall be wrapped by */
     unsigned sessions;            /* 1..64 */
     const char *lock_dir;         /* where the per-module login lock lives; NULL: /run/lock */
     const char *latch_dir;        /* where refused PINs are kept (latch.h); NULL: nowhere */

@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between wrap.c (the profiles) and kat.c (the test that chooses one). */
+/* Between wrap.c (the profiles), kat.c (one of them tried) and select.c (the choice). */
 #ifndef PKCS11_PROFILE_H
 #define PKCS11_PROFILE_H
 
 #include "wrap.h"
 
-/* All give the bytes of RFC 3394, so that each reads what another wrote. */
+/* Who makes the IV of AES-GCM.  All store it in front of what is encrypted, and read each other's. */
+enum pkcs11_iv {
+    PKCS11_IV_NONE,      /* the algorithm has none */
+    PKCS11_IV_PREPENDED, /* the module, which gives and takes it with the ciphertext */
+    PKCS11_IV_OURS,
+    PKCS11_IV_WRITTEN, /* the module, over the zeros that it is given */
+};
+
+/* Profiles of one algorithm make the same bytes, or read each other's. */
 struct pkcs11_wrap_profile {
     const char *name; /* stored nowhere, shown to people */
-    bool cipher;      /* a KEK needs CKA_ENCRYPT and CKA_DECRYPT */
-    CK_FLAGS flags;   /* of the mechanism, as C_GetMechanismInfo tells them */
-    enum kms_code (*wrap)(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                          CK_OBJECT_HANDLE kek, struct kms_bytes seed,
+    enum kms_algorithm algorithm;
+    bool cipher;    /* a KEK needs CKA_ENCRYPT and CKA_DECRYPT */
+    CK_FLAGS flags; /* of the mechanism, as C_GetMechanismInfo tells them */
+    enum pkcs11_iv iv;
+    enum kms_code (*wrap)(const struct pkcs11_use *use, struct kms_bytes seed,
                           struct kms_wrapped *ret_wrapped, struct kms_error *err);
-    enum kms_code (*unwrap)(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                            CK_OBJECT_HANDLE kek, struct kms_bytes wrapped,
+    enum kms_code (*unwrap)(const struct pkcs11_use *use, struct kms_bytes wrapped,
                             struct kms_secret *ret_seed, struct kms_error *err);
 };
 

@@ -45,68 +45,89 @@ static enum kms_code inventory(struct kms_keystore *base, const struct kms_kek_f
     return KMS_OK;
 }
 
-static enum kms_code call_with_kek(struct kms_keystore *base, enum kms_host_op op,
-                                   const struct kms_kek_ref *kek, struct kms_bytes data,
-                                   int64_t deadline_ms, struct kms_secret *ret_data,
+static enum kms_code call_and_wait(struct kms_keystore *base, const struct kms_host_call *call,
+                                   int64_t deadline_ms, struct kms_host_answer *answer,
                                    struct kms_error *err)
 {
-    const struct kms_host_call call = { .op = op, .kek = *kek, .data = data };
-    KMS_CLEANUP(kms_host_answer_done)
-    struct kms_host_answer answer = { .failure = { .code = KMS_OK } };
     struct kms_error own;
-    enum kms_code rc = kms_remote_call(remote_of(base), &call, deadline_ms, &answer, &own);
+    enum kms_code rc = kms_remote_call(remote_of(base), call, deadline_ms, answer, &own);
     if (rc != KMS_OK && err != NULL)
         *err = own;
-    if (rc == KMS_OK)
-        *ret_data = kms_secret_take(&answer.data);
     return rc;
 }
 
 static enum kms_code canary(struct kms_keystore *base, const struct kms_kek_ref *kek,
                             int64_t deadline_ms, struct kms_error *err)
 {
-    KMS_CLEANUP(kms_secret_done) struct kms_secret nothing = { 0 };
-    return call_with_kek(base, KMS_HOST_CANARY, kek, (struct kms_bytes){ NULL, 0 }, deadline_ms,
-                         &nothing, err);
+    const struct kms_host_call call = { .op = KMS_HOST_CANARY, .kek = *kek };
+    KMS_CLEANUP(kms_host_answer_done)
+    struct kms_host_answer answer = { .failure = { .code = KMS_OK } };
+    return call_and_wait(base, &call, deadline_ms, &answer, err);
 }
 
 static enum kms_code wrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
                           struct kms_bytes seed, int64_t deadline_ms,
                           struct kms_wrapped *ret_wrapped, struct kms_error *err)
 {
-    KMS_CLEANUP(kms_secret_done) struct kms_secret wrapped = { 0 };
-    enum kms_code rc = call_with_kek(base, KMS_HOST_WRAP, kek, seed, deadline_ms, &wrapped, err);
+    const struct kms_host_call call = { .op = KMS_HOST_WRAP, .kek = *kek, .data = seed };
+    KMS_CLEANUP(kms_host_answer_done)
+    struct kms_host_answer answer = { .failure = { .code = KMS_OK } };
+    enum kms_code rc = call_and_wait(base, &call, deadline_ms, &answer, err);
     if (rc != KMS_OK)
         return rc;
-    if (wrapped.len != seed.len + KMS_WRAP_OVERHEAD || wrapped.len > sizeof(ret_wrapped->data))
+    const struct kms_secret *wrapped = &answer.data;
+    if (wrapped->len != seed.len + kms_algorithm_overhead(answer.algorithm) ||
+        wrapped->len > sizeof(ret_wrapped->data))
         return kms_fail(err, KMS_E_INTERNAL, "the token host wrapped %zu bytes to %zu", seed.len,
-                        wrapped.len);
-    memcpy(ret_wrapped->data, wrapped.data, wrapped.len);
-    ret_wrapped->len = wrapped.len;
+                        wrapped->len);
+    memcpy(ret_wrapped->data, wrapped->data, wrapped->len);
+    ret_wrapped->len = wrapped->len;
+    ret_wrapped->algorithm = answer.algorithm;
     return KMS_OK;
 }
 
 static enum kms_code unwrap(struct kms_keystore *base, const struct kms_kek_ref *kek,
-                            struct kms_bytes wrapped, int64_t deadline_ms,
-                            struct kms_secret *ret_seed, struct kms_error *err)
+                            enum kms_algorithm algorithm, struct kms_bytes wrapped,
+                            int64_t deadline_ms, struct kms_secret *ret_seed, struct kms_error *err)
 {
-    KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
-    enum kms_code rc = call_with_kek(base, KMS_HOST_UNWRAP, kek, wrapped, deadline_ms, &seed, err);
+    const struct kms_host_call call = {
+        .op = KMS_HOST_UNWRAP, .kek = *kek, .data = wrapped, .algorithm = algorithm
+    };
+    KMS_CLEANUP(kms_host_answer_done)
+    struct kms_host_answer answer = { .failure = { .code = KMS_OK } };
+    enum kms_code rc = call_and_wait(base, &call, deadline_ms, &answer, err);
     if (rc != KMS_OK)
         return rc;
-    if (seed.len + KMS_WRAP_OVERHEAD != wrapped.len)
+    if (answer.data.len + kms_algorithm_overhead(algorithm) != wrapped.len)
         return kms_fail(err, KMS_E_INTERNAL, "the token host unwrapped %zu bytes to %zu",
-                        wrapped.len, seed.len);
-    *ret_seed = kms_secret_take(&seed);
+                        wrapped.len, answer.data.len);
+    *ret_seed = kms_secret_take(&answer.data);
     return KMS_OK;
 }
 
-static void describe(struct kms_keystore *base, struct kms_token_info *ret_info)
+static enum kms_code sign(struct kms_keystore *base, const char *label, struct kms_bytes message,
+                          int64_t deadline_ms, struct kms_signature *ret_signature,
+                          struct kms_error *err)
+{
+    const struct kms_host_call call = { .op = KMS_HOST_SIGN, .label = label, .data = message };
+    KMS_CLEANUP(kms_host_answer_done)
+    struct kms_host_answer answer = { .failure = { .code = KMS_OK } };
+    enum kms_code rc = call_and_wait(base, &call, deadline_ms, &answer, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (answer.signature.len == 0)
+        return kms_fail(err, KMS_E_INTERNAL, "the token host gave no signature");
+    *ret_signature = answer.signature;
+    return KMS_OK;
+}
+
+static size_t describe(struct kms_keystore *base, struct kms_token_info *ret_infos)
 {
     struct kms_remote *remote = remote_of(base);
     (void)pthread_mutex_lock(&remote->lock);
-    *ret_info = remote->info;
+    *ret_infos = remote->info;
     (void)pthread_mutex_unlock(&remote->lock);
+    return 1;
 }
 
 static void reload(struct kms_keystore *base)
@@ -141,6 +162,16 @@ static char **copy_texts(const char *const *texts)
         }
     }
     return copy;
+}
+
+/* The value of @option; NULL: it isn't there. */
+static char **find_value(char **argv, const char *option)
+{
+    for (size_t i = 0; option != NULL && argv[i] != NULL && argv[i + 1] != NULL; i++) {
+        if (strcmp(argv[i], option) == 0)
+            return &argv[i + 1];
+    }
+    return NULL;
 }
 
 static void free_remote(struct kms_remote *remote)
@@ -178,6 +209,7 @@ static const struct kms_keystore_ops ops = {
     .canary = canary,
     .wrap = wrap,
     .unwrap = unwrap,
+    .sign = sign,
     .describe = describe,
     .reload = reload,
     .close = close_remote,
@@ -198,6 +230,8 @@ enum kms_code kms_remote_open(const struct kms_remote_options *options,
     remote->path = strdup(options->command.path);
     remote->argv = copy_texts(options->command.argv);
     remote->environment = copy_texts(options->command.environment);
+    if (remote->argv != NULL)
+        remote->profile = find_value(remote->argv, options->profile_option);
     remote->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     (void)pthread_mutex_init(&remote->lock, NULL);
     kms_cond_init(&remote->changed);

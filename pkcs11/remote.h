@@ -12,8 +12,10 @@
 
 struct kms_remote_options {
     struct kms_host_command command; /* copied */
-    unsigned lanes;                  /* calls at a time: 1 … KMS_HOST_LANES_MAX */
-    size_t memory_limit;             /* bytes: a host that has more is replaced; 0: none */
+    const char *profile_option; /* in argv, before its value; NULL: none.  Once a host has chosen an
+                                      * algorithm the hosts after it are asked for that one */
+    unsigned lanes;             /* calls at a time: 1 … KMS_HOST_LANES_MAX */
+    size_t memory_limit;        /* bytes: a host that has more is replaced; 0: none */
 };
 
 /* Starts a thread, which starts the host. KMS_E_BUSY. */

@@ -69,6 +69,10 @@ static void take_news(struct kms_remote *remote, const struct ticket *ticket,
     if (remote->child != ticket->child)
         return;
     remote->info = answer->token;
+    if (!remote->has_chosen && answer->token.profile[0] != '\0') {
+        remote->has_chosen = true;
+        remote->algorithm = answer->token.algorithm;
+    }
     if (answer->failure.code != KMS_OK || remote->phase == KMS_REMOTE_PROVING)
         return;
     if (call->op == KMS_HOST_CANARY)
@@ -149,7 +153,7 @@ enum kms_code kms_remote_call(struct kms_remote *remote, const struct kms_host_c
         rc = kms_lane_exchange(ticket.lane, &call, deadline_ms, ret_answer, err);
         bool lost = give_back(remote, &ticket, &call, rc, ret_answer);
         call.reload = false; /* a second host would spend another PIN attempt */
-        if (lost && tries == TRIES_MAX)
+        if (lost && (tries == TRIES_MAX || call.op == KMS_HOST_SIGN)) /* seeds come first */
             return kms_fail(err, KMS_E_UNAVAILABLE,
                             "the token host ended %d times during this call; do not delete objects",
                             tries);

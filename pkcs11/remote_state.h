@@ -25,6 +25,7 @@ enum kms_remote_phase {
 struct kms_remote {
     struct kms_keystore base;
     char *path, **argv, **environment; /* owned, with their texts */
+    char **profile;                    /* in argv, the keeper's; NULL: none */
     size_t lane_count;
     size_t memory_limit; /* bytes; 0: none */
     int wake;            /* eventfd: the keeper should look */
@@ -36,6 +37,8 @@ struct kms_remote {
     struct kms_host_child *child; /* NULL if DOWN */
     struct kms_error why;         /* of DOWN and UNPROVED */
     struct kms_token_info info;
+    bool has_chosen; /* some host has, and it's @algorithm */
+    enum kms_algorithm algorithm;
     struct kms_host_memory memory; /* changed only while SERVING or UNPROVED */
     unsigned deaths;               /* hosts that ended before they served, in a row */
     int64_t respawn_at_ms;

@@ -10,8 +10,6 @@
 #include "vendor.h"
 #include "wrap.h"
 
-#define CKM_AES_KEY_WRAP_KWP_NUMBER 0x210BUL /* newer than p11-kit's headers */
-
 enum { LIST_MAX = 4096 }; /* more is a module gone mad */
 
 static const struct {
@@ -20,7 +18,7 @@ static const struct {
 } mechanisms[] = {
     { "AES_KEY_WRAP", CKM_AES_KEY_WRAP },
     { "AES_KEY_WRAP_PAD", CKM_AES_KEY_WRAP_PAD },
-    { "AES_KEY_WRAP_KWP", CKM_AES_KEY_WRAP_KWP_NUMBER },
+    { "AES_KEY_WRAP_KWP", CKM_AES_KEY_WRAP_KWP },
     { "AES_GCM", CKM_AES_GCM },
     { "AES_ECB", CKM_AES_ECB },
     { "AES_KEY_GEN", CKM_AES_KEY_GEN },
@@ -28,7 +26,10 @@ static const struct {
     { "RSA_PKCS_OAEP", CKM_RSA_PKCS_OAEP },
 };
 enum { MECHANISM_COUNT = sizeof(mechanisms) / sizeof(mechanisms[0]) };
-_Static_assert(MECHANISM_COUNT + 1 <= PKCS11_SURVEY_MECHANISMS_MAX, "with the vendor's");
+enum { VENDORS_OWN = 3 };
+_Static_assert(MECHANISM_COUNT + VENDORS_OWN <= PKCS11_SURVEY_MECHANISMS_MAX, "with the vendor's");
+_Static_assert((int)PKCS11_TRIALS_MAX <= (int)PKCS11_SURVEY_PROFILES_MAX, "each has a row");
+_Static_assert((int)PKCS11_ANSWER_MAX <= (int)PKCS11_SURVEY_ANSWER, "answers are copied whole");
 
 struct listed {
     CK_MECHANISM_TYPE *numbers; /* owned */
@@ -93,8 +94,12 @@ static void ask_all(CK_FUNCTION_LIST *fn, const struct pkcs11_token *token,
         ask(fn, token->slot, &listed, mechanisms[i].name, mechanisms[i].number, survey);
     const struct pkcs11_vendor *vendor = pkcs11_vendor_of(token);
     survey->vendor = vendor != NULL ? vendor->name : "";
-    if (vendor != NULL)
-        ask(fn, token->slot, &listed, "the vendor's AES key wrap", vendor->key_wrap, survey);
+    if (vendor == NULL)
+        return;
+    ask(fn, token->slot, &listed, "the vendor's AES key wrap", vendor->key_wrap, survey);
+    ask(fn, token->slot, &listed, "the vendor's AES key wrap, padded", vendor->padded, survey);
+    if (vendor->gcm != 0)
+        ask(fn, token->slot, &listed, "the vendor's AES-GCM", vendor->gcm, survey);
 }
 
 static void describe_token(const struct pkcs11_token *token, struct pkcs11_survey *survey)
@@ -128,27 +133,77 @@ static const char *test_key_of(enum pkcs11_wrap_proof proof)
     return "none";
 }
 
+static const char *proof_text(enum pkcs11_wrap_proof proof)
+{
+    switch (proof) {
+    case PKCS11_PROOF_NONE:
+        break;
+    case PKCS11_PROOF_ROUND_TRIP:
+        return "goes round";
+    case PKCS11_PROOF_COMPUTED:
+        return "right, by AES blocks";
+    case PKCS11_PROOF_KNOWN_ANSWER:
+        return "right, by OpenSSL";
+    }
+    return "";
+}
+
+static void take_trials(const struct pkcs11_trials *trials, struct pkcs11_survey *survey)
+{
+    for (size_t i = 0; i < trials->count; i++) {
+        const struct pkcs11_trial *trial = &trials->list[i];
+        struct pkcs11_survey_profile *row = &survey->profiles[survey->profile_count++];
+        *row = (struct pkcs11_survey_profile){
+            .name = pkcs11_profile_name(trial->profile),
+            .number = trial->mechanism,
+            .works = trial->works,
+            .proof = proof_text(trial->proof),
+        };
+        memcpy(row->answer, trial->answer, sizeof(trial->answer));
+    }
+}
+
+static void mark_chosen(const struct pkcs11_way *way, struct pkcs11_survey *survey)
+{
+    const char *name = pkcs11_profile_name(way->profile);
+    for (size_t i = 0; i < survey->profile_count; i++) {
+        struct pkcs11_survey_profile *row = &survey->profiles[i];
+        row->chosen = row->number == way->mechanism && strcmp(row->name, name) == 0;
+    }
+}
+
 static void take_choice(const struct pkcs11_wrap *wrap, struct pkcs11_survey *survey)
 {
+    const struct pkcs11_way *way = pkcs11_wrap_chosen(wrap);
+    mark_chosen(way, survey);
     survey->usable = true;
     survey->cipher = pkcs11_wrap_is_cipher(wrap);
     survey->tell_value_len = wrap->tell_value_len;
-    survey->number = wrap->mechanism;
-    survey->test_key = test_key_of(wrap->proof);
-    survey->compared = wrap->proof >= PKCS11_PROOF_COMPUTED;
+    survey->number = way->mechanism;
+    survey->test_key = test_key_of(way->proof);
+    survey->compared = way->proof >= PKCS11_PROOF_COMPUTED;
     (void)snprintf(survey->token.profile, sizeof(survey->token.profile), "%s",
                    pkcs11_wrap_name(wrap));
     (void)snprintf(survey->reason, sizeof(survey->reason), "%s", wrap->reason);
 }
 
-static enum kms_code look(void *arg, CK_FUNCTION_LIST *fn, const struct pkcs11_token *token,
-                          struct pkcs11_session *session, struct kms_error *err)
+struct look {
+    struct pkcs11_survey *survey;
+    enum kms_profile profile;
+};
+
+static enum kms_code look_at(void *arg, CK_FUNCTION_LIST *fn, const struct pkcs11_token *token,
+                             struct pkcs11_session *session, struct kms_error *err)
 {
-    struct pkcs11_survey *survey = arg;
+    struct look *look = arg;
+    struct pkcs11_survey *survey = look->survey;
+    const struct pkcs11_probe probe = { fn, token, session, look->profile, false };
+    struct pkcs11_trials trials = { .count = 0 };
     describe_token(token, survey);
     ask_all(fn, token, survey);
     struct pkcs11_wrap wrap;
-    enum kms_code rc = pkcs11_wrap_select(fn, token, session, &wrap, err);
+    enum kms_code rc = pkcs11_wrap_select(&probe, &wrap, &trials, err);
+    take_trials(&trials, survey);
     if (rc == KMS_OK)
         take_choice(&wrap, survey);
     if (rc != KMS_E_PRECONDITION)
@@ -163,10 +218,11 @@ enum kms_code pkcs11_survey(const struct pkcs11_keystore_options *options,
 {
     KMS_CLEANUP(pkcs11_connection_close_ptr) struct pkcs11_connection *connection = NULL;
     struct pkcs11_survey survey = { .vendor = "", .test_key = "none" };
+    struct look look = { &survey, options->profile };
     struct kms_error own; /* read even where the caller wants none */
     enum kms_code rc = pkcs11_connection_open(options, seam, &connection, &own);
     if (rc == KMS_OK)
-        rc = pkcs11_connection_look(connection, deadline_ms, look, &survey, &own);
+        rc = pkcs11_connection_look(connection, deadline_ms, look_at, &look, &own);
     if (rc == KMS_OK)
         *ret_survey = survey;
     else if (err != NULL)

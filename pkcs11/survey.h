@@ -15,7 +15,9 @@ struct pkcs11_seam;
 
 enum {
     PKCS11_SURVEY_MECHANISMS_MAX = 20,
-    PKCS11_SURVEY_REASON_MAX = 512, /* bytes, with the final NUL */
+    PKCS11_SURVEY_PROFILES_MAX = 16,
+    PKCS11_SURVEY_REASON_MAX = 640, /* bytes, with the final NUL */
+    PKCS11_SURVEY_ANSWER = 72,      /* the same */
 };
 
 /* One row of the mechanisms that matter here. */
@@ -29,6 +31,16 @@ struct pkcs11_survey_mechanism {
     unsigned long min_size, max_size; /* in bits or bytes: modules differ */
 };
 
+/* One profile by one number, as tried with a throwaway key. */
+struct pkcs11_survey_profile {
+    const char *name; /* static */
+    unsigned long number;
+    bool works;
+    bool chosen;
+    const char *proof;                 /* how well it is proved; "" if it doesn't work.  Static */
+    char answer[PKCS11_SURVEY_ANSWER]; /* why it doesn't */
+};
+
 /* Texts are trimmed and public. */
 struct pkcs11_survey {
     struct kms_token_info token;
@@ -40,6 +52,8 @@ struct pkcs11_survey {
 
     struct pkcs11_survey_mechanism mechanisms[PKCS11_SURVEY_MECHANISMS_MAX];
     size_t mechanism_count;
+    struct pkcs11_survey_profile profiles[PKCS11_SURVEY_PROFILES_MAX];
+    size_t profile_count;
 
     bool usable;          /* there is a wrap profile; its name is in @token */
     bool cipher;          /* KEKs need CKA_ENCRYPT and CKA_DECRYPT */

@@ -190,12 +190,12 @@ enum kms_code pkcs11_token_check_attempts(const struct pkcs11_attempts *attempts
     return KMS_OK;
 }
 
-enum kms_code pkcs11_token_login(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
+enum kms_code pkcs11_token_login(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session, CK_USER_TYPE user,
                                  const struct pkcs11_attempts *attempts,
                                  const struct kms_secret *pin, bool *ret_proved,
                                  struct kms_error *err)
 {
-    CK_RV rv = fn->C_Login(session, CKU_USER, pin->data, pin->len);
+    CK_RV rv = fn->C_Login(session, user, pin->data, pin->len);
     if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN)
         return pkcs11_fail(err, "C_Login", rv, "token '%s'", attempts->label);
     *ret_proved = rv == CKR_OK;

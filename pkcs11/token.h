@@ -41,9 +41,10 @@ KMS_MUST_CHECK enum kms_code pkcs11_token_attempts(CK_FUNCTION_LIST *fn, CK_SLOT
 KMS_MUST_CHECK enum kms_code pkcs11_token_check_attempts(const struct pkcs11_attempts *attempts,
                                                          struct kms_error *err);
 
-/* One C_Login as CKU_USER, for the whole process, whatever the attempts are.
+/* One C_Login as @user, for the whole process, whatever the attempts are.
  * CKR_USER_ALREADY_LOGGED_IN is success; *ret_proved tells whether @pin was what did it. */
 KMS_MUST_CHECK enum kms_code pkcs11_token_login(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
+                                                CK_USER_TYPE user,
                                                 const struct pkcs11_attempts *attempts,
                                                 const struct kms_secret *pin, bool *ret_proved,
                                                 struct kms_error *err);

@@ -200,12 +200,13 @@ static enum kms_code fingerprint_of(const struct pkcs11_place *place, CK_OBJECT_
 {
     struct pkcs11_object object = object_at(place, handle);
     struct kms_kek_info info = { .label = "" };
+    enum pkcs11_rung rung;
     enum kms_code rc = pkcs11_read_attributes(&object, &info, err);
     if (rc == KMS_OK && info.value_len != 0 && info.value_len != KEK_LEN)
         return kms_fail(err, KMS_E_INVALID, "it is a key of %zu bytes; a KEK is AES-256",
                         info.value_len);
     if (rc == KMS_OK)
-        rc = pkcs11_kek_fingerprint(place, handle, info.fingerprint, err);
+        rc = pkcs11_kek_fingerprint(place, handle, &rung, info.fingerprint, err);
     if (rc != KMS_OK)
         return rc;
     info.fingerprinted = true;

@@ -9,11 +9,16 @@ static const struct pkcs11_vendor vendors[] = {
     {
         .name = "Thales Luna",
         .key_wrap = PKCS11_CKM_LUNA_AES_KW,
+        .padded = PKCS11_CKM_LUNA_AES_KWP,
+        .crypto_user = PKCS11_CKU_LUNA_LIMITED_USER,
+        .has_crypto_user = true,
         .marks = { "safenet", "gemalto", "thales", "chrystoki", "luna" },
     },
     {
         .name = "AWS CloudHSM",
         .key_wrap = PKCS11_CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD,
+        .padded = PKCS11_CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD,
+        .gcm = PKCS11_CKM_CLOUDHSM_AES_GCM,
         .other_standard = true, /* PKCS#5 padding first, in SDK 3 */
         .marks = { "cloudhsm", "cavium", "marvell", "amazon" },
     },
@@ -51,13 +56,36 @@ const struct pkcs11_vendor *pkcs11_vendor_of(const struct pkcs11_token *token)
     return NULL;
 }
 
-size_t pkcs11_vendor_numbers(const struct pkcs11_vendor *vendor,
-                             CK_MECHANISM_TYPE ret_numbers[static PKCS11_KEY_WRAP_NUMBERS_MAX])
+/* One that stands beside the standard's, unless that means something else there. */
+static size_t wrap_numbers(const struct pkcs11_vendor *vendor, CK_MECHANISM_TYPE standard,
+                           CK_MECHANISM_TYPE own,
+                           CK_MECHANISM_TYPE ret_numbers[static PKCS11_NUMBERS_MAX])
 {
     size_t count = 0;
     if (vendor == NULL || !vendor->other_standard)
-        ret_numbers[count++] = CKM_AES_KEY_WRAP;
+        ret_numbers[count++] = standard;
     if (vendor != NULL)
-        ret_numbers[count++] = vendor->key_wrap;
+        ret_numbers[count++] = own;
     return count;
+}
+
+size_t pkcs11_vendor_numbers(const struct pkcs11_vendor *vendor, enum kms_algorithm algorithm,
+                             bool prepends,
+                             CK_MECHANISM_TYPE ret_numbers[static PKCS11_NUMBERS_MAX])
+{
+    switch (algorithm) {
+    case KMS_ALGORITHM_AES_KW:
+        return wrap_numbers(vendor, CKM_AES_KEY_WRAP, vendor != NULL ? vendor->key_wrap : 0,
+                            ret_numbers);
+    case KMS_ALGORITHM_AES_KWP:
+        return wrap_numbers(vendor, CKM_AES_KEY_WRAP_KWP, vendor != NULL ? vendor->padded : 0,
+                            ret_numbers);
+    case KMS_ALGORITHM_AES_GCM:
+        break;
+    }
+    ret_numbers[0] = CKM_AES_GCM;
+    if (!prepends)
+        return 1;
+    ret_numbers[0] = vendor != NULL ? vendor->gcm : 0;
+    return ret_numbers[0] != 0 ? 1 : 0;
 }

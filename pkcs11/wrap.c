@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "attributes.h"
+#include "cipher.h"
+#include "gcm.h"
 #include "profile.h"
 #include "rv.h"
-
-enum { BLOCK = 8 }; /* bytes: RFC 3394 works on halves of an AES block */
 
 void pkcs11_wrap_destroy(CK_FUNCTION_LIST *fn, struct pkcs11_session *session,
                          CK_OBJECT_HANDLE object)
@@ -15,6 +15,8 @@ void pkcs11_wrap_destroy(CK_FUNCTION_LIST *fn, struct pkcs11_session *session,
     if (fn->C_DestroyObject(session->handle, object) != CKR_OK)
         session->broken = true;
 }
+
+/* --- AES key wrap, padded or not, of objects --- */
 
 static void secret_template(struct pkcs11_template *template)
 {
@@ -39,34 +41,25 @@ static enum kms_code import_seed(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session
     return KMS_OK;
 }
 
-static enum kms_code wrong_length(const char *call, size_t got, size_t expected,
-                                  struct kms_error *err)
-{
-    return kms_fail(err, KMS_E_PRECONDITION,
-                    "%s: the module answered with %zu bytes where AES key wrap gives %zu: this "
-                    "module can't be used",
-                    call, got, expected);
-}
-
-static enum kms_code aes_kw_wrap(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                                 CK_OBJECT_HANDLE kek, struct kms_bytes seed,
+static enum kms_code object_wrap(const struct pkcs11_use *use, struct kms_bytes seed,
                                  struct kms_wrapped *ret_wrapped, struct kms_error *err)
 {
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
-    enum kms_code rc = import_seed(wrap->fn, session->handle, seed, &object, err);
+    CK_SESSION_HANDLE session = use->session->handle;
+    enum kms_code rc = import_seed(use->fn, session, seed, &object, err);
     if (rc != KMS_OK)
         return rc;
 
     /* A fixed buffer, never the two-call size query: modules answer that with upper bounds. */
-    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
-    struct kms_wrapped wrapped = { 0 };
+    CK_MECHANISM mechanism = { use->way->mechanism, NULL, 0 };
+    struct kms_wrapped wrapped = { .algorithm = use->way->profile->algorithm };
     CK_ULONG len = sizeof(wrapped.data);
-    CK_RV rv = wrap->fn->C_WrapKey(session->handle, &mechanism, kek, object, wrapped.data, &len);
-    pkcs11_wrap_destroy(wrap->fn, session, object);
+    CK_RV rv = use->fn->C_WrapKey(session, &mechanism, use->kek, object, wrapped.data, &len);
+    pkcs11_wrap_destroy(use->fn, use->session, object);
     if (rv != CKR_OK)
         return pkcs11_fail(err, "C_WrapKey", rv, "wrapping a seed");
     if (len != seed.len + KMS_WRAP_OVERHEAD)
-        return wrong_length("C_WrapKey", len, seed.len + KMS_WRAP_OVERHEAD, err);
+        return pkcs11_wrong_length("C_WrapKey", len, seed.len + KMS_WRAP_OVERHEAD, err);
     wrapped.len = len;
     *ret_wrapped = wrapped;
     return KMS_OK;
@@ -85,152 +78,169 @@ static enum kms_code read_value(CK_FUNCTION_LIST *fn, CK_SESSION_HANDLE session,
     if (rv != CKR_OK)
         return pkcs11_fail(err, "C_GetAttributeValue", rv, "reading the unwrapped seed");
     if (item.ulValueLen != expected)
-        return wrong_length("C_UnwrapKey", item.ulValueLen, expected, err);
+        return pkcs11_wrong_length("C_UnwrapKey", item.ulValueLen, expected, err);
     value.len = expected;
     *ret_seed = kms_secret_take(&value);
     return KMS_OK;
 }
 
-static enum kms_code aes_kw_unwrap(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                                   CK_OBJECT_HANDLE kek, struct kms_bytes wrapped,
+static enum kms_code object_unwrap(const struct pkcs11_use *use, struct kms_bytes wrapped,
                                    struct kms_secret *ret_seed, struct kms_error *err)
 {
     size_t seed_len = wrapped.len - KMS_WRAP_OVERHEAD;
     struct pkcs11_template template = { 0 };
     secret_template(&template);
-    if (wrap->tell_value_len)
+    if (use->way->tell_value_len)
         pkcs11_template_number(&template, CKA_VALUE_LEN, seed_len);
 
-    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
+    CK_MECHANISM mechanism = { use->way->mechanism, NULL, 0 };
     uint8_t input[KMS_WRAPPED_MAX]; /* Cryptoki wants it writable */
     memcpy(input, wrapped.data, wrapped.len);
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
-    CK_RV rv = wrap->fn->C_UnwrapKey(session->handle, &mechanism, kek, input, wrapped.len,
-                                     template.items, template.count, &object);
+    CK_SESSION_HANDLE session = use->session->handle;
+    CK_RV rv = use->fn->C_UnwrapKey(session, &mechanism, use->kek, input, wrapped.len,
+                                    template.items, template.count, &object);
     if (rv != CKR_OK)
         return pkcs11_fail(err, "C_UnwrapKey", rv, "unwrapping a seed");
-    enum kms_code rc = read_value(wrap->fn, session->handle, object, seed_len, ret_seed, err);
-    pkcs11_wrap_destroy(wrap->fn, session, object);
+    enum kms_code rc = read_value(use->fn, session, object, seed_len, ret_seed, err);
+    pkcs11_wrap_destroy(use->fn, use->session, object);
     return rc;
 }
 
-/* --- as a cipher: no object is made, so that no policy on secret keys stands in the way --- */
+/* --- the same as a cipher --- */
 
-/* An operation that may still be active must not meet the session's next user. */
-static enum kms_code cipher_failed(struct pkcs11_session *session, const char *call, CK_RV rv,
-                                   const char *what, struct kms_error *err)
-{
-    if (rv == CKR_BUFFER_TOO_SMALL)
-        session->broken = true;
-    return pkcs11_fail(err, call, rv, "%s", what);
-}
-
-static enum kms_code cipher_wrap(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                                 CK_OBJECT_HANDLE kek, struct kms_bytes seed,
+static enum kms_code cipher_wrap(const struct pkcs11_use *use, struct kms_bytes seed,
                                  struct kms_wrapped *ret_wrapped, struct kms_error *err)
 {
-    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
-    CK_RV rv = wrap->fn->C_EncryptInit(session->handle, &mechanism, kek);
-    if (rv != CKR_OK)
-        return cipher_failed(session, "C_EncryptInit", rv, "wrapping a seed", err);
-    struct kms_wrapped wrapped = { 0 };
-    CK_ULONG len = sizeof(wrapped.data);
-    /* Cryptoki's types have no const; the seed is only read, and a copy would have to be wiped. */
-    rv = wrap->fn->C_Encrypt(session->handle, (CK_BYTE *)(uintptr_t)seed.data, seed.len,
-                             wrapped.data, &len);
-    if (rv != CKR_OK)
-        return cipher_failed(session, "C_Encrypt", rv, "wrapping a seed", err);
-    if (len != seed.len + KMS_WRAP_OVERHEAD)
-        return wrong_length("C_Encrypt", len, seed.len + KMS_WRAP_OVERHEAD, err);
-    wrapped.len = len;
-    *ret_wrapped = wrapped;
-    return KMS_OK;
+    CK_MECHANISM mechanism = { use->way->mechanism, NULL, 0 };
+    struct kms_wrapped wrapped = { .algorithm = use->way->profile->algorithm };
+    enum kms_code rc = pkcs11_cipher_encrypt(use, &mechanism, seed, &wrapped, err);
+    if (rc == KMS_OK)
+        *ret_wrapped = wrapped;
+    return rc;
 }
 
-static enum kms_code cipher_unwrap(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                                   CK_OBJECT_HANDLE kek, struct kms_bytes wrapped,
+static enum kms_code cipher_unwrap(const struct pkcs11_use *use, struct kms_bytes wrapped,
                                    struct kms_secret *ret_seed, struct kms_error *err)
 {
-    KMS_CLEANUP(kms_secret_done) struct kms_secret value = { 0 };
-    enum kms_code rc = kms_secret_init(&value, KMS_WRAPPED_MAX, err);
-    if (rc != KMS_OK)
-        return rc;
-    CK_MECHANISM mechanism = { wrap->mechanism, NULL, 0 };
-    CK_RV rv = wrap->fn->C_DecryptInit(session->handle, &mechanism, kek);
-    if (rv != CKR_OK)
-        return cipher_failed(session, "C_DecryptInit", rv, "unwrapping a seed", err);
-    CK_ULONG len = value.cap;
-    rv = wrap->fn->C_Decrypt(session->handle, (CK_BYTE *)(uintptr_t)wrapped.data, wrapped.len,
-                             value.data, &len);
-    if (rv != CKR_OK)
-        return cipher_failed(session, "C_Decrypt", rv, "unwrapping a seed", err);
-    if (len != wrapped.len - KMS_WRAP_OVERHEAD)
-        return wrong_length("C_Decrypt", len, wrapped.len - KMS_WRAP_OVERHEAD, err);
-    value.len = len;
-    *ret_seed = kms_secret_take(&value);
-    return KMS_OK;
+    CK_MECHANISM mechanism = { use->way->mechanism, NULL, 0 };
+    return pkcs11_cipher_decrypt(use, &mechanism, wrapped, wrapped.len - KMS_WRAP_OVERHEAD,
+                                 ret_seed, err);
 }
 
 /* --- the table --- */
 
+#define WRAPS (CKF_WRAP | CKF_UNWRAP)
+#define ENCRYPTS (CKF_ENCRYPT | CKF_DECRYPT)
+
+/* clang-format off: one row a profile */
 const struct pkcs11_wrap_profile pkcs11_wrap_profiles[] = {
-    { "aes-kw", false, CKF_WRAP | CKF_UNWRAP, aes_kw_wrap, aes_kw_unwrap },
-    { "aes-kw-cipher", true, CKF_ENCRYPT | CKF_DECRYPT, cipher_wrap, cipher_unwrap },
+    { "aes-kw", KMS_ALGORITHM_AES_KW, false, WRAPS, PKCS11_IV_NONE, object_wrap, object_unwrap },
+    { "aes-kw-cipher", KMS_ALGORITHM_AES_KW, true, ENCRYPTS, PKCS11_IV_NONE, cipher_wrap,
+      cipher_unwrap },
+    { "aes-kwp", KMS_ALGORITHM_AES_KWP, false, WRAPS, PKCS11_IV_NONE, object_wrap, object_unwrap },
+    { "aes-kwp-cipher", KMS_ALGORITHM_AES_KWP, true, ENCRYPTS, PKCS11_IV_NONE, cipher_wrap,
+      cipher_unwrap },
+    { "aes-gcm-hsm", KMS_ALGORITHM_AES_GCM, true, ENCRYPTS, PKCS11_IV_PREPENDED, pkcs11_gcm_wrap,
+      pkcs11_gcm_unwrap },
+    { "aes-gcm", KMS_ALGORITHM_AES_GCM, true, ENCRYPTS, PKCS11_IV_OURS, pkcs11_gcm_wrap,
+      pkcs11_gcm_unwrap },
+    { "aes-gcm-hsm-iv", KMS_ALGORITHM_AES_GCM, true, ENCRYPTS, PKCS11_IV_WRITTEN, pkcs11_gcm_wrap,
+      pkcs11_gcm_unwrap },
 };
+/* clang-format on */
 const size_t pkcs11_wrap_profile_count = sizeof(pkcs11_wrap_profiles) /
                                          sizeof(pkcs11_wrap_profiles[0]);
 
+const char *pkcs11_profile_name(const struct pkcs11_wrap_profile *profile)
+{
+    return profile->name;
+}
+
+enum kms_algorithm pkcs11_way_algorithm(const struct pkcs11_way *way)
+{
+    return way->profile->algorithm;
+}
+
+const struct pkcs11_way *pkcs11_wrap_chosen(const struct pkcs11_wrap *wrap)
+{
+    if (wrap->algorithm != KMS_ALGORITHM_AES_KW)
+        return &wrap->others[wrap->algorithm];
+    return wrap->objects.profile != NULL ? &wrap->objects : &wrap->cipher;
+}
+
 const char *pkcs11_wrap_name(const struct pkcs11_wrap *wrap)
 {
-    return wrap->profile->name;
+    return pkcs11_wrap_chosen(wrap)->profile->name;
+}
+
+const struct pkcs11_way *pkcs11_wrap_way(const struct pkcs11_wrap *wrap, enum pkcs11_rung rung,
+                                         enum kms_algorithm algorithm)
+{
+    if (algorithm != KMS_ALGORITHM_AES_KW)
+        return &wrap->others[algorithm];
+    switch (rung) {
+    case PKCS11_RUNG_OBJECTS:
+        return &wrap->objects;
+    case PKCS11_RUNG_CIPHER:
+        return &wrap->cipher;
+    case PKCS11_RUNG_UNKNOWN:
+    case PKCS11_RUNG_BLOCKS:
+        break;
+    }
+    return NULL;
+}
+
+bool pkcs11_wrap_fingerprints_by_cipher(const struct pkcs11_wrap *wrap)
+{
+    return wrap->objects.profile == NULL;
 }
 
 bool pkcs11_wrap_is_cipher(const struct pkcs11_wrap *wrap)
 {
-    return wrap->profile->cipher;
+    return pkcs11_wrap_chosen(wrap)->profile->cipher || pkcs11_wrap_fingerprints_by_cipher(wrap);
 }
 
 enum kms_code pkcs11_wrap_check_seed(struct kms_bytes seed, struct kms_error *err)
 {
-    if (seed.len >= KMS_SEED_MIN && seed.len <= KMS_SEED_MAX && seed.len % BLOCK == 0)
+    if (kms_seed_len_is_valid(seed.len))
         return KMS_OK;
     return kms_fail(err, KMS_E_INVALID,
-                    "a seed of %zu bytes can't be wrapped: AES key wrap carries a multiple of %d "
+                    "a seed of %zu bytes can't be wrapped: AES key wrap carries a multiple of 8 "
                     "from %d to %d bytes",
-                    seed.len, BLOCK, KMS_SEED_MIN, KMS_SEED_MAX);
+                    seed.len, KMS_SEED_MIN, KMS_SEED_MAX);
 }
 
-enum kms_code pkcs11_wrap_check_wrapped(struct kms_bytes wrapped, struct kms_error *err)
+enum kms_code pkcs11_wrap_check_wrapped(enum kms_algorithm algorithm, struct kms_bytes wrapped,
+                                        struct kms_error *err)
 {
-    if (wrapped.len >= KMS_SEED_MIN + KMS_WRAP_OVERHEAD && wrapped.len <= KMS_WRAPPED_MAX &&
-        wrapped.len % BLOCK == 0)
+    if (kms_wrapped_len_is_valid(algorithm, wrapped.len))
         return KMS_OK;
     return kms_fail(err, KMS_E_INVALID,
-                    "a ciphertext of %zu bytes is not AES key wrap's: that has a multiple of %d "
-                    "from %d to %d bytes",
-                    wrapped.len, BLOCK, KMS_SEED_MIN + KMS_WRAP_OVERHEAD, KMS_WRAPPED_MAX);
+                    "a ciphertext of %zu bytes is not by %s: that has %zu more than a multiple of "
+                    "8 from %d to %d",
+                    wrapped.len, kms_algorithm_name(algorithm), kms_algorithm_overhead(algorithm),
+                    KMS_SEED_MIN, KMS_SEED_MAX);
 }
 
-enum kms_code pkcs11_wrap_seed(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                               CK_OBJECT_HANDLE kek, struct kms_bytes seed,
+enum kms_code pkcs11_wrap_seed(const struct pkcs11_use *use, struct kms_bytes seed,
                                struct kms_wrapped *ret_wrapped, struct kms_error *err)
 {
     enum kms_code rc = pkcs11_wrap_check_seed(seed, err);
     if (rc != KMS_OK)
         return rc;
-    rc = wrap->profile->wrap(wrap, session, kek, seed, ret_wrapped, err);
+    rc = use->way->profile->wrap(use, seed, ret_wrapped, err);
     kms_secret_wipe_stack();
     return rc;
 }
 
-enum kms_code pkcs11_unwrap_seed(const struct pkcs11_wrap *wrap, struct pkcs11_session *session,
-                                 CK_OBJECT_HANDLE kek, struct kms_bytes wrapped,
+enum kms_code pkcs11_unwrap_seed(const struct pkcs11_use *use, struct kms_bytes wrapped,
                                  struct kms_secret *ret_seed, struct kms_error *err)
 {
-    enum kms_code rc = pkcs11_wrap_check_wrapped(wrapped, err);
+    enum kms_code rc = pkcs11_wrap_check_wrapped(use->way->profile->algorithm, wrapped, err);
     if (rc != KMS_OK)
         return rc;
-    rc = wrap->profile->unwrap(wrap, session, kek, wrapped, ret_seed, err);
+    rc = use->way->profile->unwrap(use, wrapped, ret_seed, err);
     kms_secret_wipe_stack();
     return rc;
 }

@@ -101,9 +101,14 @@ static bool remember(struct kms_acceptor *acceptor, int fd, uid_t uid)
 
 /* --- one peer --- */
 
-static void log_refused(const struct kms_access_peer *peer, pid_t pid, const char *reason,
-                        uint64_t count)
+static void log_refused(struct kms_acceptor *acceptor, const struct kms_access_peer *peer,
+                        pid_t pid, const char *reason, uint64_t count)
 {
+    const struct kms_audit_peer who = { peer->uid, peer->gid, pid };
+    kms_audit_write_event(acceptor->options.audit, &(struct kms_audit_event){ .op = "peer-refused",
+                                                                              .reason = reason,
+                                                                              .peer = &who,
+                                                                              .count = count });
     kms_log(KMS_LOG_WARN, "connection refused", KMS_F_TEXT("reason", reason),
             KMS_F_INT("peer_uid", peer->uid), KMS_F_INT("peer_gid", peer->gid),
             KMS_F_INT("peer_pid", pid), KMS_F_INT("connections", count));
@@ -114,7 +119,7 @@ static void refuse(struct kms_acceptor *acceptor, const struct kms_access_peer *
 {
     uint64_t count = 0;
     if (kms_log_limit_pass(&acceptor->refusals, kms_monotonic_ms(), &count))
-        log_refused(peer, pid, reason, count);
+        log_refused(acceptor, peer, pid, reason, count);
 }
 
 /* The supplementary groups the peer had when it connected; the caller frees *ret_groups. */
@@ -210,8 +215,12 @@ static bool accept_one(struct kms_acceptor *acceptor)
 static void flush_refusals(struct kms_acceptor *acceptor)
 {
     uint64_t held = kms_log_limit_flush(&acceptor->refusals, kms_monotonic_ms());
-    if (held > 0)
-        kms_log(KMS_LOG_WARN, "more connections refused", KMS_F_INT("connections", held));
+    if (held == 0)
+        return;
+    kms_audit_write_event(acceptor->options.audit,
+                          &(struct kms_audit_event){
+                              .op = "peer-refused", .reason = "more, of any peer", .count = held });
+    kms_log(KMS_LOG_WARN, "more connections refused", KMS_F_INT("connections", held));
 }
 
 static int poll_timeout_ms(const struct kms_acceptor *acceptor)

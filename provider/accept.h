@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "access.h"
+#include "audit.h"
 #include "kms/error.h"
 #include "server.h"
 
@@ -14,6 +15,7 @@ struct kms_acceptor_options {
     struct kms_access_rules rules; /* its list is borrowed */
     unsigned max_per_uid;          /* connections */
     struct kms_server *server;     /* borrowed */
+    struct kms_audit *audit;       /* borrowed; NULL: none is configured */
 };
 
 struct kms_acceptor;

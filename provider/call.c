@@ -121,6 +121,7 @@ void kms_call_begin(struct kms_call *call, void (*closed)(struct kms_call *call,
         .arrived_us = kms_monotonic_us(),
         .deadline_ms = deadline_ms_of(call),
         .peer_uid = peer.uid,
+        .peer_gid = peer.gid,
         .peer_pid = peer.pid,
     };
     call->closed = (struct kms_tag){ .fn = closed, .call = call };

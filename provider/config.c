@@ -92,9 +92,6 @@ static enum kms_code check_count(const struct reader *reader, const struct kms_s
 {
     if ((int64_t)count >= field->min && (int64_t)count <= field->max)
         return KMS_OK;
-    if (field->min == 1 && field->max == 1)
-        return fault(reader, at->line, at->shown, "%zu entries: this version serves exactly one",
-                     count);
     return fault(reader, at->line, at->shown, "%zu entries are out of range %lld..%lld", count,
                  (long long)field->min, (long long)field->max);
 }
@@ -342,6 +339,19 @@ static enum kms_code parse(const char *file, struct kms_bytes text, struct kms_c
     return read_mapping(&reader, root, &place);
 }
 
+static enum kms_code name_tokens(struct kms_config *config, struct kms_error *err)
+{
+    for (size_t i = 0; i < config->token_count; i++) {
+        struct kms_config_token *token = &config->tokens[i];
+        char by_place[KMS_TOKEN_NAME_MAX + 1];
+        if (token->name == NULL)
+            token->name = strdup(kms_schema_token_name(config->tokens, i, by_place));
+        if (token->name == NULL)
+            return kms_fail(err, KMS_E_BUSY, "out of memory");
+    }
+    return KMS_OK;
+}
+
 static void close_fd(const int *fd)
 {
     if (*fd >= 0)
@@ -394,8 +404,13 @@ enum kms_code kms_config_load(const char *path, struct kms_config *ret_config,
 
     KMS_CLEANUP(kms_config_done) struct kms_config config = { 0 };
     rc = parse(path, (struct kms_bytes){ (const uint8_t *)buffer, len }, &config, err);
+    if (rc == KMS_OK)
+        rc = name_tokens(&config, err);
     if (rc != KMS_OK)
         return rc;
+    /* Each token would choose for itself, and what one wrote all must read. */
+    if (config.token_count > 1 && config.profile == KMS_PROFILE_AUTO)
+        config.profile = KMS_PROFILE_AES_KW;
     *ret_config = config;
     config = (struct kms_config){ 0 };
     return KMS_OK;
@@ -405,6 +420,7 @@ void kms_config_done(struct kms_config *config)
 {
     for (size_t i = 0; i < config->token_count; i++) {
         struct kms_config_token *token = &config->tokens[i];
+        free(token->name);
         free(token->module);
         free(token->uri);
         free(token->pin_file);
@@ -423,6 +439,14 @@ void kms_config_done(struct kms_config *config)
     for (size_t i = 0; i < config->adopt_count; i++)
         free(config->adopt[i].label);
     free(config->adopt);
+    free(config->audit.path);
+    free(config->audit.encrypt);
+    free(config->audit.cluster);
+    free(config->audit.sinks);
+    free(config->audit.syslog);
+    for (size_t i = 0; i < config->verify.exempt_count; i++)
+        free(config->verify.exempt[i]);
+    free((void *)config->verify.exempt);
     *config = (struct kms_config){ 0 };
 }
 

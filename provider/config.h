@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "audit.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "kms/log.h"
@@ -18,7 +19,7 @@
 #define KMS_CONFIG_SOCKET_PATH "/run/kmsplugin/hsm-kms.sock"
 
 enum {
-    KMS_CONFIG_TOKENS_MAX = 1,       /* several tokens: not yet */
+    KMS_CONFIG_TOKENS_MAX = KMS_TOKENS_MAX,
     KMS_CONFIG_SOCKET_PATH_MAX = 90, /* bytes: sun_path minus the suffixes of socket.c */
 };
 
@@ -36,12 +37,22 @@ enum kms_isolation {
     KMS_ISOLATION_NONE,    /* in the plugin */
 };
 
+/* How keys that the first token makes get to another one. */
+enum kms_sync {
+    KMS_SYNC_NATIVE, /* the vendor's own means, which we wait for */
+    KMS_SYNC_ESCROW, /* wrapped, by commands */
+};
+
 struct kms_config_token {
+    char *name; /* [a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?, no two alike; never NULL */
     char *module;
     char *uri;
     char *pin_file;
     char *user; /* NULL: none */
+    enum kms_user_type user_type;
     unsigned sessions;
+    bool required;      /* it must have a KEK before that is promoted */
+    enum kms_sync sync; /* of the first token: ignored */
     enum kms_isolation isolation;
     unsigned memory_limit_mib; /* of the child process; 0: none */
     char **environment;        /* names of variables that the library sees besides the known ones */
@@ -74,8 +85,29 @@ struct kms_config_rotation {
     int64_t min_lead_ms;
 };
 
+enum kms_config_sink { KMS_CONFIG_JOURNALD, KMS_CONFIG_SYSLOG };
+
+struct kms_config_audit {
+    char *path;    /* NULL: there is no audit log */
+    char *encrypt; /* NULL: its lines aren't sealed */
+    char *cluster; /* NULL: none */
+    enum kms_audit_sync sync;
+    enum kms_audit_on_error on_error;
+    unsigned rotate_size_mib, rotate_keep;
+    unsigned *sinks; /* enum kms_config_sink */
+    size_t sink_count;
+    char *syslog;
+};
+
+/* What `verify` takes for granted. */
+struct kms_config_verify {
+    char **exempt; /* resources that may be in the clear */
+    size_t exempt_count;
+};
+
 struct kms_config {
     char *ring; /* [a-z0-9]([-a-z0-9]{0,22}[a-z0-9])? */
+    enum kms_profile profile;
     struct kms_config_socket socket;
     struct kms_config_token *tokens;
     size_t token_count;
@@ -89,6 +121,8 @@ struct kms_config {
     size_t pin_count;
     struct kms_config_adoption *adopt;
     size_t adopt_count;
+    struct kms_config_audit audit;
+    struct kms_config_verify verify;
     enum kms_log_format log_format;
     enum kms_log_level log_level;
 };

@@ -12,6 +12,16 @@ static char *text_field(const char *text)
     return kms_pack_text(kms_text_is_clean(kms_bytes_of(text)) ? text : "(unprintable)");
 }
 
+/* @holders: room for as many names as there are tokens. */
+static void describe_holders(const struct kms_snapshot *snapshot, uint32_t bits, char **holders,
+                             Hsmkms__Node__V1__Kek *ret)
+{
+    ret->holders = holders;
+    for (size_t i = 0; i < snapshot->token_count; i++)
+        if ((bits & (UINT32_C(1) << i)) != 0)
+            holders[ret->n_holders++] = text_field(snapshot->tokens[i].name);
+}
+
 static void describe_kek(const struct kms_ring_entry *entry, Hsmkms__Node__V1__Kek *ret)
 {
     *ret = (Hsmkms__Node__V1__Kek)HSMKMS__NODE__V1__KEK__INIT;
@@ -30,6 +40,7 @@ static void describe_kek(const struct kms_ring_entry *entry, Hsmkms__Node__V1__K
     ret->cka_id = kms_pack_data(
         (struct kms_bytes){ .data = entry->kek.cka_id, .len = entry->kek.cka_id_len });
     ret->value_len = (uint32_t)entry->kek.value_len;
+    ret->may_unwrap = entry->may_unwrap;
 }
 
 static void describe_token(const struct kms_token_info *token, Hsmkms__Node__V1__Token *ret)
@@ -43,6 +54,25 @@ static void describe_token(const struct kms_token_info *token, Hsmkms__Node__V1_
     ret->library = text_field(token->library);
     ret->profile = text_field(token->profile);
     ret->connected = token->connected;
+}
+
+/* A @snapshot without tokens comes from the one there is, or is older than any listing. */
+static void describe_use(const struct kms_snapshot *snapshot, size_t index,
+                         const struct kms_token_info *token, Hsmkms__Node__V1__Token *ret)
+{
+    ret->name = text_field(token->name);
+    ret->resting = token->resting;
+    ret->problem = text_field(token->problem);
+    if (index >= snapshot->token_count) {
+        ret->in_use = token->connected && token->name[0] == '\0';
+        return;
+    }
+    const struct kms_ring_token *use = &snapshot->tokens[index];
+    ret->required = use->required;
+    ret->drained_until = use->drained_until_utc_s;
+    ret->in_use = use->in_use;
+    if (use->problem[0] != '\0')
+        ret->problem = text_field(use->problem);
 }
 
 static void describe_health(const struct kms_description *description,
@@ -71,16 +101,18 @@ static void describe_node(const struct kms_description *description,
     ret->listed = description->snapshot->listed_utc_s;
 }
 
-/* One block each for the KEKs' messages and the pointers to them. */
+/* One block each for the KEKs' messages, the pointers to them, and those to their holders' names. */
 struct kek_list {
     Hsmkms__Node__V1__Kek *messages;
     Hsmkms__Node__V1__Kek **pointers;
+    char **holders; /* KMS_TOKENS_MAX for each KEK */
 };
 
 static void kek_list_done(struct kek_list *list)
 {
     free(list->messages);
     free((void *)list->pointers);
+    free((void *)list->holders);
 }
 
 static enum kms_code kek_list_init(struct kek_list *list, const struct kms_snapshot *snapshot,
@@ -88,10 +120,13 @@ static enum kms_code kek_list_init(struct kek_list *list, const struct kms_snaps
 {
     list->messages = calloc(snapshot->count + 1, sizeof *list->messages);
     list->pointers = calloc(snapshot->count + 1, sizeof(Hsmkms__Node__V1__Kek *));
-    if (list->messages == NULL || list->pointers == NULL)
+    list->holders = calloc((snapshot->count + 1) * KMS_TOKENS_MAX, sizeof(char *));
+    if (list->messages == NULL || list->pointers == NULL || list->holders == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory for %zu KEKs", snapshot->count);
     for (size_t i = 0; i < snapshot->count; i++) {
         describe_kek(&snapshot->entries[i], &list->messages[i]);
+        describe_holders(snapshot, snapshot->entries[i].kek.holders,
+                         &list->holders[i * KMS_TOKENS_MAX], &list->messages[i]);
         list->pointers[i] = &list->messages[i];
     }
     return KMS_OK;
@@ -104,9 +139,13 @@ enum kms_code kms_describe_pack(const struct kms_description *description,
     enum kms_code rc = kek_list_init(&keks, description->snapshot, err);
     if (rc != KMS_OK)
         return rc;
-    Hsmkms__Node__V1__Token token;
-    Hsmkms__Node__V1__Token *tokens[] = { &token };
-    describe_token(&description->token, &token);
+    Hsmkms__Node__V1__Token tokens[KMS_TOKENS_MAX];
+    Hsmkms__Node__V1__Token *token_list[KMS_TOKENS_MAX];
+    for (size_t i = 0; i < description->token_count; i++) {
+        describe_token(&description->tokens[i], &tokens[i]);
+        describe_use(description->snapshot, i, &description->tokens[i], &tokens[i]);
+        token_list[i] = &tokens[i];
+    }
     Hsmkms__Node__V1__Health health;
     describe_health(description, &health);
 
@@ -114,8 +153,8 @@ enum kms_code kms_describe_pack(const struct kms_description *description,
     describe_node(description, &response);
     response.n_keks = description->snapshot->count;
     response.keks = keks.pointers;
-    response.n_tokens = 1;
-    response.tokens = tokens;
+    response.n_tokens = description->token_count;
+    response.tokens = token_list;
     response.health = &health;
     return kms_pack(&response.base, ret_reply, err);
 }

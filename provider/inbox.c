@@ -70,15 +70,26 @@ static enum kms_code change_state(struct kms_inbox *inbox, const struct kms_requ
 
 static void log_applied(const struct kms_request *request, bool changed)
 {
-    bool accept = request->kind == KMS_REQUEST_ACCEPT;
     char digits[2 * KMS_FINGERPRINT_LEN + 1], asked[KMS_RFC3339_LEN + 1];
+    char until[KMS_RFC3339_LEN + 1];
     kms_hex_encode((struct kms_bytes){ request->fingerprint, KMS_FINGERPRINT_LEN }, digits);
     kms_rfc3339_format(request->asked_utc_s, asked);
-    kms_log(KMS_LOG_WARN, "request applied",
-            KMS_F_TEXT("kind", kms_request_kind_name(request->kind)),
-            KMS_F_INT("generation", request->generation),
-            KMS_F_TEXT("fingerprint", accept ? digits : NULL), KMS_F_TEXT("by", request->by),
-            KMS_F_TEXT("asked", asked), KMS_F_BOOL("changed", changed));
+    kms_rfc3339_format(request->until_utc_s, until);
+    struct kms_log_field fields[8];
+    size_t count = 0;
+    fields[count++] = KMS_F_TEXT("kind", kms_request_kind_name(request->kind));
+    if (request->generation != 0)
+        fields[count++] = KMS_F_INT("generation", request->generation);
+    if (request->token[0] != '\0')
+        fields[count++] = KMS_F_TEXT("token", request->token);
+    if (request->kind == KMS_REQUEST_ACCEPT)
+        fields[count++] = KMS_F_TEXT("fingerprint", digits);
+    if (request->kind == KMS_REQUEST_DRAIN)
+        fields[count++] = KMS_F_TEXT("until", until);
+    fields[count++] = KMS_F_TEXT("by", request->by);
+    fields[count++] = KMS_F_TEXT("asked", asked);
+    fields[count++] = KMS_F_BOOL("changed", changed);
+    kms_log_fields(KMS_LOG_WARN, "request applied", fields, count);
 }
 
 static enum kms_code apply(struct kms_inbox *inbox, const struct kms_request_file *file,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tokens.h"
+
 enum { SHORT_FINGERPRINT_LEN = 8, KEK_BYTES = 32 };
 
 /* The first bytes of a fingerprint, as texts show it. */
@@ -72,6 +74,22 @@ static bool is_duplicated(const struct kms_snapshot *snapshot, const struct kms_
             return true;
     }
     return false;
+}
+
+/* All others of its generation are on other tokens, under the same label, and have no fingerprint. */
+static bool is_doubted(const struct kms_snapshot *snapshot, const struct kms_ring_entry *entry)
+{
+    bool doubted = false;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct kms_ring_entry *other = &snapshot->entries[i];
+        if (other == entry || other->generation != entry->generation)
+            continue;
+        if (other->kek.fingerprinted || (other->kek.holders & entry->kek.holders) != 0 ||
+            other->kek.holders == 0 || strcmp(other->kek.label, entry->kek.label) != 0)
+            return false;
+        doubted = true;
+    }
+    return doubted;
 }
 
 /* Label and CKA_ID, as an operator would write them in the configuration. */
@@ -172,6 +190,9 @@ static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snap
                   shorten(entry->kek.fingerprint).text);
     } else if (pin == NULL && entry->adopted && is_duplicated(snapshot, entry)) {
         explain_ambiguous(snapshot, entry);
+    } else if (pin == NULL && is_doubted(snapshot, entry)) {
+        set_state(entry, KMS_KEK_REFUSED,
+                  "another token can't prove that its key of this name is the same: see there");
     } else if (pin == NULL && is_duplicated(snapshot, entry)) {
         set_state(entry, KMS_KEK_REFUSED,
                   "duplicate: another key on the token has generation %u; destroy one of them",
@@ -187,6 +208,12 @@ static bool refuse_by_trust(const struct kms_evidence *evidence, struct kms_snap
     return true;
 }
 
+static void wait_for_tokens(const struct kms_snapshot *snapshot, struct kms_ring_entry *entry)
+{
+    entry->state = KMS_KEK_PREACTIVE;
+    kms_tokens_explain(snapshot, entry, entry->reason, sizeof entry->reason);
+}
+
 static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
                         struct kms_ring_entry *entry)
 {
@@ -196,6 +223,7 @@ static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot
         kms_key_id_format(evidence->ring, entry->generation, kek->fingerprint, entry->key_id);
         seen = kms_evidence_sighting(evidence, entry->generation, kek->fingerprint);
     }
+    entry->lacking = kms_tokens_lacking(evidence, snapshot, entry);
     bool again = seen != NULL && seen->consecutive > 0;
     entry->seen_since_utc_s = again ? seen->since_utc_s : evidence->now_utc_s;
     const struct kms_pin *pin = kms_evidence_pin(evidence, entry->generation);
@@ -214,6 +242,8 @@ static void judge_entry(const struct kms_evidence *evidence, struct kms_snapshot
         set_state(entry, KMS_KEK_REFUSED, "canary failed: %s", seen->distrust);
     else if (entry->generation == evidence->state->promoted)
         set_state(entry, KMS_KEK_PENDING, "promoted: the next Status announces it");
+    else if (entry->lacking != 0)
+        wait_for_tokens(snapshot, entry);
     else if (entry->activation_utc_s > evidence->now_utc_s)
         set_state(entry, KMS_KEK_PREACTIVE, "%s", held);
     else
@@ -251,6 +281,20 @@ static void set_name(const struct kms_evidence *evidence, struct kms_ring_entry 
                  (unsigned)entry->generation);
 }
 
+static void explain_missing(const struct kms_snapshot *snapshot, struct kms_ring_entry *entry)
+{
+    struct short_fingerprint head = shorten(entry->kek.fingerprint);
+    char away[KMS_TOKENS_MAX * (KMS_TOKEN_NAME_MAX + 4)];
+    kms_tokens_name_away(snapshot, away, sizeof away);
+    if (away[0] != '\0')
+        set_state(entry, KMS_KEK_MISSING,
+                  "the key with fingerprint %s is on no token that was reached; away: %s",
+                  head.text, away);
+    else
+        set_state(entry, KMS_KEK_MISSING, "the key with fingerprint %s is not on %s", head.text,
+                  snapshot->token_count > 0 ? "any of the tokens" : "the token");
+}
+
 static void add_missing(const struct kms_evidence *evidence, struct kms_snapshot *snapshot,
                         size_t listed)
 {
@@ -266,8 +310,7 @@ static void add_missing(const struct kms_evidence *evidence, struct kms_snapshot
         memcpy(entry->kek.fingerprint, pin->fingerprint, KMS_FINGERPRINT_LEN);
         set_name(evidence, entry);
         kms_key_id_format(evidence->ring, pin->generation, pin->fingerprint, entry->key_id);
-        set_state(entry, KMS_KEK_MISSING, "the key with fingerprint %s is not on the token",
-                  shorten(pin->fingerprint).text);
+        explain_missing(snapshot, entry);
     }
 }
 
@@ -345,9 +388,14 @@ static const struct kms_ring_entry *find_active(const struct kms_snapshot *snaps
 static void explain_nothing_promoted(const struct kms_evidence *evidence,
                                      struct kms_snapshot *snapshot)
 {
-    snapshot->code = KMS_E_PRECONDITION;
+    snapshot->code = kms_snapshot_is_partial(snapshot) ? KMS_E_UNAVAILABLE : KMS_E_PRECONDITION;
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct kms_ring_entry *entry = &snapshot->entries[i];
+        if (entry->lacking != 0 && entry->state == KMS_KEK_PREACTIVE) {
+            snprintf(snapshot->problem, sizeof snapshot->problem,
+                     "no KEK is promoted yet: '%.60s' %s", entry->kek.label, entry->reason);
+            return;
+        }
         if (entry->state == KMS_KEK_REFUSED || entry->state == KMS_KEK_DISABLED ||
             entry->state == KMS_KEK_MISSING) {
             snprintf(snapshot->problem, sizeof snapshot->problem, "no usable KEK: '%.60s': %s",
@@ -374,21 +422,33 @@ static void explain_promoted(const struct kms_evidence *evidence, struct kms_sna
 {
     snapshot->code = KMS_E_PRECONDITION;
     const struct kms_ring_entry *other = NULL;
+    bool is_there = false; /* the very key, though it isn't fit */
     char name[64];
     snprintf(name, sizeof name, "%s.v%u", evidence->ring, (unsigned)evidence->promoted);
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct kms_ring_entry *entry = &snapshot->entries[i];
         if (entry->generation != evidence->promoted)
             continue;
-        if (entry->state != KMS_KEK_MISSING)
-            other = entry;
-        else
+        if (entry->state == KMS_KEK_MISSING) {
             snprintf(name, sizeof name, "%.60s", entry->kek.label);
+            continue;
+        }
+        other = entry;
+        is_there |= pin != NULL && entry->kek.fingerprinted &&
+                    same_fingerprint(pin->fingerprint, entry->kek.fingerprint);
     }
     struct short_fingerprint pinned = { "unknown" };
     if (pin != NULL)
         pinned = shorten(pin->fingerprint);
-    if (other == NULL)
+    char away[KMS_TOKENS_MAX * (KMS_TOKEN_NAME_MAX + 4)];
+    kms_tokens_name_away(snapshot, away, sizeof away);
+    if (!is_there && away[0] != '\0') {
+        snapshot->code = KMS_E_UNAVAILABLE;
+        snprintf(snapshot->problem, sizeof snapshot->problem,
+                 "KEK '%s' (generation %u, fingerprint %s) is on no token that can be reached; "
+                 "away: %s; do not delete objects",
+                 name, (unsigned)evidence->promoted, pinned.text, away);
+    } else if (other == NULL)
         snprintf(snapshot->problem, sizeof snapshot->problem,
                  "KEK '%s' (generation %u, fingerprint %s) is gone from the token: restore it, or "
                  "its entry under adopt: if it had one; "
@@ -450,6 +510,7 @@ enum kms_code kms_judge(const struct kms_evidence *evidence, struct kms_snapshot
         identify(evidence, entry);
     }
     size_t listed = snapshot->count;
+    kms_tokens_judge(evidence, snapshot);
     for (size_t i = 0; i < listed; i++) {
         if (snapshot->entries[i].generation != 0)
             judge_entry(evidence, snapshot, &snapshot->entries[i]);

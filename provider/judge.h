@@ -12,6 +12,7 @@ struct kms_sighting {
     uint32_t generation;
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
     unsigned consecutive;
+    unsigned everywhere; /* of these the last ones in a row on every token that must have it */
     int64_t since_utc_s;
     char distrust[160]; /* not empty: its canary failed in this refresh, and why */
 };
@@ -19,6 +20,7 @@ struct kms_sighting {
 struct kms_evidence {
     const char *ring;
     const struct kms_vouched *vouched; /* the configuration's word */
+    const struct kms_token_rules *tokens;
     const struct kms_state *state;
     uint32_t promoted; /* to be shown as active; 0: none */
     const struct kms_inventory *inventory;

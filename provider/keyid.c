@@ -11,16 +11,40 @@ static bool is_lower_alnum(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-bool kms_ring_name_is_valid(const char *name)
+static bool is_name(const char *name, size_t longest)
 {
     size_t len = strlen(name);
-    if (len == 0 || len > KMS_RING_MAX)
+    if (len == 0 || len > longest)
         return false;
     for (size_t i = 0; i < len; i++) {
         if (!is_lower_alnum(name[i]) && name[i] != '-')
             return false;
     }
     return name[0] != '-' && name[len - 1] != '-';
+}
+
+bool kms_ring_name_is_valid(const char *name)
+{
+    return is_name(name, KMS_RING_MAX);
+}
+
+bool kms_token_name_is_valid(const char *name)
+{
+    return is_name(name, KMS_TOKEN_NAME_MAX);
+}
+
+bool kms_resource_name_is_valid(const char *name)
+{
+    size_t len = strlen(name);
+    bool wild = name[0] == '*';
+    if (len == 0 || len > KMS_RESOURCE_NAME_MAX || name[0] == '.' || (wild && name[1] != '.'))
+        return false;
+    if (strcmp(name, "*.*") == 0)
+        return true;
+    for (const char *at = wild ? name + 1 : name; *at != '\0'; at++)
+        if (!is_lower_alnum(*at) && *at != '-' && *at != '.')
+            return false;
+    return true;
 }
 
 void kms_label_format(const char *ring, uint32_t generation, int64_t activation_utc_s,

@@ -13,6 +13,7 @@
 
 enum {
     KMS_RING_MAX = 24,                             /* characters */
+    KMS_RESOURCE_NAME_MAX = 253,                   /* bytes */
     KMS_GENERATION_MAX = 999999999,                /* 9 digits; 0 is "none" */
     KMS_KEK_LABEL_LEN = KMS_RING_MAX + 2 + 9 + 17, /* the longest label we make */
     KMS_KEY_ID_FINGERPRINT_LEN = 16,               /* bytes of it in a key_id */
@@ -22,6 +23,11 @@ enum {
 
 /* [a-z0-9]([-a-z0-9]{0,22}[a-z0-9])? */
 bool kms_ring_name_is_valid(const char *name);
+/* [a-z0-9]([-a-z0-9]{0,30}[a-z0-9])? */
+bool kms_token_name_is_valid(const char *name);
+/* A Kubernetes resource as an EncryptionConfiguration names it: "secrets", "leases.coordination.k8s.io",
+ * "*.apps", "*." (the core group), "*.*". */
+bool kms_resource_name_is_valid(const char *name);
 
 void kms_label_format(const char *ring, uint32_t generation, int64_t activation_utc_s,
                       char ret_label[static KMS_KEK_LABEL_LEN + 1]);

@@ -78,8 +78,13 @@ static bool differs(const struct kms_error *a, const struct kms_error *b)
     return a->code != b->code || strcmp(a->msg, b->msg) != 0;
 }
 
-static void log_health(const struct kms_error *failure)
+static void log_health(struct kms_refresher *refresher, const struct kms_error *failure)
 {
+    const struct kms_audit_event event = {
+        .op = failure->code == KMS_OK ? "healthy" : "unhealthy",
+        .reason = failure->code == KMS_OK ? NULL : failure->msg,
+    };
+    kms_audit_write_event(refresher->options.audit, &event);
     if (failure->code == KMS_OK)
         kms_log_fields(KMS_LOG_INFO, "healthy", NULL, 0);
     else
@@ -98,7 +103,7 @@ static void set_failure(struct kms_refresher *refresher, const struct kms_error 
     pthread_cond_broadcast(&refresher->done);
     pthread_mutex_unlock(&refresher->lock);
     if (news)
-        log_health(err);
+        log_health(refresher, err);
 }
 
 void kms_refresher_doubt(struct kms_refresher *refresher, const struct kms_error *err)
@@ -120,7 +125,7 @@ static void set_good(struct kms_refresher *refresher, int64_t began_ms, uint64_t
     }
     pthread_mutex_unlock(&refresher->lock);
     if (recovered)
-        kms_log_fields(KMS_LOG_INFO, "healthy", NULL, 0);
+        log_health(refresher, &(struct kms_error){ .code = KMS_OK });
 }
 
 /* With the lock held. */
@@ -197,8 +202,19 @@ enum kms_code kms_refresher_wait(struct kms_refresher *refresher, int64_t deadli
 
 /* --- one refresh --- */
 
-static void log_entry(const struct kms_ring_entry *entry)
+static void record_entry(struct kms_refresher *refresher, const struct kms_ring_entry *entry)
 {
+    char text[sizeof entry->reason + 32];
+    snprintf(text, sizeof text, "%s%s%s", kms_kek_state_name(entry->state),
+             entry->reason[0] != '\0' ? ": " : "", entry->reason);
+    kms_audit_write_event(
+        refresher->options.audit,
+        &(struct kms_audit_event){ .op = "kek", .key_id = entry->key_id, .reason = text });
+}
+
+static void log_entry(struct kms_refresher *refresher, const struct kms_ring_entry *entry)
+{
+    record_entry(refresher, entry);
     bool odd = entry->state == KMS_KEK_REFUSED || entry->state == KMS_KEK_MISSING;
     kms_log(odd ? KMS_LOG_WARN : KMS_LOG_INFO, "kek", KMS_F_TEXT("label", entry->kek.label),
             KMS_F_INT("generation", entry->generation), KMS_F_TEXT("key_id", entry->key_id),
@@ -213,7 +229,8 @@ static bool same_kek(const struct kms_ring_entry *a, const struct kms_ring_entry
 }
 
 /* One line for each KEK whose state is not what it was; true if there was any. */
-static bool log_changes(const struct kms_snapshot *before, const struct kms_snapshot *after)
+static bool log_changes(struct kms_refresher *refresher, const struct kms_snapshot *before,
+                        const struct kms_snapshot *after)
 {
     bool news = false;
     for (size_t i = 0; i < after->count; i++) {
@@ -225,10 +242,59 @@ static bool log_changes(const struct kms_snapshot *before, const struct kms_snap
                    strcmp(entry->reason, old->reason) == 0;
         }
         if (!same)
-            log_entry(entry);
+            log_entry(refresher, entry);
         news |= !same;
     }
     return news;
+}
+
+/* A token that was drained isn't lost: an operator did that, by a command with lines of its own. */
+static void record_token(struct kms_refresher *refresher, const struct kms_ring_token *token,
+                         bool was_in_use)
+{
+    if (token->in_use == was_in_use || token->drained)
+        return;
+    const struct kms_audit_event event = {
+        .op = token->in_use ? "token-regained" : "token-lost",
+        .token = token->name,
+        .reason = token->in_use ? NULL : token->problem,
+    };
+    kms_audit_write_event(refresher->options.audit, &event);
+}
+
+/* One line for each token that isn't what it was. */
+static void log_tokens(struct kms_refresher *refresher, const struct kms_snapshot *before,
+                       const struct kms_snapshot *after)
+{
+    for (size_t i = 0; i < after->token_count; i++) {
+        const struct kms_ring_token *now = &after->tokens[i], *old = &before->tokens[i];
+        bool known = before->token_count > i && before->complete;
+        if (known && now->in_use == old->in_use && strcmp(now->problem, old->problem) == 0)
+            continue;
+        record_token(refresher, now, !known || old->in_use);
+        if (now->in_use)
+            kms_log(KMS_LOG_INFO, "token in use", KMS_F_TEXT("token", now->name),
+                    KMS_F_TEXT("serial", now->serial));
+        else
+            kms_log(now->drained ? KMS_LOG_INFO : KMS_LOG_WARN, "token not in use",
+                    KMS_F_TEXT("token", now->name), KMS_F_TEXT("reason", now->problem));
+    }
+}
+
+static void record_plan(struct kms_refresher *refresher, const struct kms_ring_plan *plan)
+{
+    char key_id[KMS_KEY_ID_LEN + 1] = "";
+    if (plan->first_use)
+        kms_audit_write_event(refresher->options.audit,
+                              &(struct kms_audit_event){ .op = "pinned",
+                                                         .reason = "trusted on first use",
+                                                         .count = plan->state.pin_count });
+    if (plan->promote == 0)
+        return;
+    kms_key_id_format(refresher->options.ring, plan->promote, plan->promote_fingerprint, key_id);
+    kms_audit_write_event(refresher->options.audit,
+                          &(struct kms_audit_event){
+                              .op = "promoted", .key_id = key_id, .reason = plan->promote_label });
 }
 
 /* Makes @plan durable.  If it can't be, nothing new is pinned or promoted; what was goes on. */
@@ -245,6 +311,7 @@ static enum kms_code persist(struct kms_refresher *refresher, struct kms_ring_pl
         return rc;
     }
     refresher->unwritten = (struct kms_error){ .code = KMS_OK };
+    record_plan(refresher, plan);
     if (plan->first_use)
         kms_log(KMS_LOG_WARN, "keks trusted on first use",
                 KMS_F_INT("pins", (int64_t)plan->state.pin_count));
@@ -267,10 +334,10 @@ static enum kms_code plan_with_canary(struct kms_refresher *refresher,
                                       const struct kms_inventory *inventory, int64_t now_utc_s,
                                       struct kms_ring_plan *ret_plan, struct kms_error *err)
 {
-    struct kms_token_info token;
-    kms_keystore_describe(refresher->options.keystore, &token);
+    struct kms_token_info tokens[KMS_TOKENS_MAX];
+    (void)kms_keystore_describe(refresher->options.keystore, tokens);
     for (;;) {
-        enum kms_code rc = kms_ring_plan(refresher->options.keks, inventory, token.serial,
+        enum kms_code rc = kms_ring_plan(refresher->options.keks, inventory, tokens[0].serial,
                                          now_utc_s, ret_plan, err);
         if (rc != KMS_OK || ret_plan->promote == 0)
             return rc;
@@ -317,15 +384,16 @@ static enum kms_code refresh(struct kms_refresher *refresher, uint64_t sequence,
                              struct kms_error *err)
 {
     hear_operators(refresher);
+    int64_t now_utc_s = kms_utc_s();
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     KMS_CLEANUP(kms_ring_plan_done) struct kms_ring_plan plan = { 0 };
     const struct kms_kek_filter filter = kms_ring_filter(refresher->options.keks,
-                                                         refresher->label_prefix);
+                                                         refresher->label_prefix, now_utc_s);
     enum kms_code rc = kms_keystore_list(refresher->options.keystore, &filter,
                                          kms_monotonic_ms() + TOKEN_CALL_MS, &inventory, err);
     if (rc != KMS_OK)
         return rc;
-    int64_t now_utc_s = kms_utc_s();
+    now_utc_s = kms_utc_s();
     rc = plan_with_canary(refresher, &inventory, now_utc_s, &plan, err);
     if (rc != KMS_OK)
         return rc;
@@ -342,7 +410,8 @@ static enum kms_code refresh(struct kms_refresher *refresher, uint64_t sequence,
 
     KMS_CLEANUP(kms_snapshot_release_ptr)
     struct kms_snapshot *after = kms_ring_acquire_newest(refresher->options.keks);
-    refresher->news = log_changes(before, after);
+    log_tokens(refresher, before, after);
+    refresher->news = log_changes(refresher, before, after);
     if (after->code == KMS_OK)
         return KMS_OK;
     if (after->promoted == 0 && unwritten.code != KMS_OK)

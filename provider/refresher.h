@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audit.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "ring.h"
@@ -19,6 +20,7 @@ struct kms_refresher_options {
     struct kms_keystore *keystore;   /* borrowed */
     struct kms_ring *keks;           /* borrowed */
     struct kms_state_dir *state_dir; /* borrowed */
+    struct kms_audit *audit;         /* borrowed; NULL: none is configured */
     int64_t refresh_ms;
     int64_t canary_ms;
 };

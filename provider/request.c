@@ -24,7 +24,9 @@ enum { FILE_MAX_BYTES = 4096, PATH_BYTES = 4096 };
 #define PREFIX "request."
 #define SUFFIX ".json"
 
-static const enum kms_request_kind kinds[] = { KMS_REQUEST_ACCEPT, KMS_REQUEST_TOMBSTONE };
+static const enum kms_request_kind kinds[] = { KMS_REQUEST_ACCEPT, KMS_REQUEST_TOMBSTONE,
+                                               KMS_REQUEST_DRAIN, KMS_REQUEST_RESUME,
+                                               KMS_REQUEST_WAIVE };
 enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
 
 const char *kms_request_kind_name(enum kms_request_kind kind)
@@ -34,14 +36,36 @@ const char *kms_request_kind_name(enum kms_request_kind kind)
         return "accept";
     case KMS_REQUEST_TOMBSTONE:
         return "tombstone";
+    case KMS_REQUEST_DRAIN:
+        return "drain";
+    case KMS_REQUEST_RESUME:
+        return "resume";
+    case KMS_REQUEST_WAIVE:
+        return "waive";
     }
     return "accept";
 }
 
-static void format_name(const struct kms_request *request, char *ret_name, size_t size)
+static bool is_of_token(enum kms_request_kind kind)
 {
-    snprintf(ret_name, size, PREFIX "%s.%" PRIu32 SUFFIX, kms_request_kind_name(request->kind),
-             request->generation);
+    return kind == KMS_REQUEST_DRAIN || kind == KMS_REQUEST_RESUME || kind == KMS_REQUEST_WAIVE;
+}
+
+static bool is_of_generation(enum kms_request_kind kind)
+{
+    return kind != KMS_REQUEST_DRAIN && kind != KMS_REQUEST_RESUME;
+}
+
+static void format_name(const struct kms_request *request,
+                        char ret_name[static KMS_REQUEST_NAME_MAX + 1])
+{
+    char generation[16] = "", token[sizeof request->token + 1] = "";
+    if (is_of_generation(request->kind))
+        snprintf(generation, sizeof generation, ".%" PRIu32, request->generation);
+    if (is_of_token(request->kind))
+        snprintf(token, sizeof token, ".%s", request->token);
+    snprintf(ret_name, KMS_REQUEST_NAME_MAX + 1, PREFIX "%s%s%s" SUFFIX,
+             kms_request_kind_name(request->kind), generation, token);
 }
 
 static void close_fd(const int *fd)
@@ -71,17 +95,46 @@ static void name_caller(char ret_by[static KMS_REQUEST_BY_MAX + 1])
 /* NULL: out of memory. */
 static char *request_to_text(const struct kms_request *request)
 {
-    char asked[KMS_RFC3339_LEN + 1], digits[2 * KMS_FINGERPRINT_LEN + 1];
+    char asked[KMS_RFC3339_LEN + 1], until[KMS_RFC3339_LEN + 1];
+    char digits[2 * KMS_FINGERPRINT_LEN + 1];
     kms_rfc3339_format(request->asked_utc_s, asked);
+    kms_rfc3339_format(request->until_utc_s, until);
     kms_hex_encode((struct kms_bytes){ request->fingerprint, KMS_FINGERPRINT_LEN }, digits);
-    bool accept = request->kind == KMS_REQUEST_ACCEPT;
-    json_t *root = json_pack("{s:i, s:s, s:I, s:s*, s:s, s:s}", "version", KMS_REQUEST_VERSION,
-                             "kind", kms_request_kind_name(request->kind), "generation",
-                             (json_int_t)request->generation, "fingerprint", accept ? digits : NULL,
-                             "asked", asked, "by", request->by);
-    char *text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s}", "version", KMS_REQUEST_VERSION, "kind",
+                             kms_request_kind_name(request->kind), "asked", asked, "by",
+                             request->by);
+    bool whole = root != NULL;
+    if (is_of_generation(request->kind))
+        whole &= json_object_set_new(root, "generation",
+                                     json_integer((json_int_t)request->generation)) == 0;
+    if (is_of_token(request->kind))
+        whole &= json_object_set_new(root, "token", json_string(request->token)) == 0;
+    if (request->kind == KMS_REQUEST_ACCEPT)
+        whole &= json_object_set_new(root, "fingerprint", json_string(digits)) == 0;
+    if (request->kind == KMS_REQUEST_DRAIN)
+        whole &= json_object_set_new(root, "until", json_string(until)) == 0;
+    char *text = whole ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     return text;
+}
+
+/* A resume that waits says nothing any more beside a later drain of the token, and the other way
+ * round.  One that stays, because we are ended here, comes first in a list. */
+static enum kms_code remove_opposite(int dir_fd, const struct kms_request *request,
+                                     struct kms_error *err)
+{
+    struct kms_request opposite = *request;
+    if (request->kind == KMS_REQUEST_DRAIN)
+        opposite.kind = KMS_REQUEST_RESUME;
+    else if (request->kind == KMS_REQUEST_RESUME)
+        opposite.kind = KMS_REQUEST_DRAIN;
+    else
+        return KMS_OK;
+    char name[KMS_REQUEST_NAME_MAX + 1];
+    format_name(&opposite, name);
+    if (unlinkat(dir_fd, name, 0) != 0 && errno != ENOENT)
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "unlink", errno, "can't delete %s", name);
+    return KMS_OK;
 }
 
 static enum kms_code write_request(const char *state_dir, const struct kms_request *request,
@@ -99,31 +152,75 @@ static enum kms_code write_request(const char *state_dir, const struct kms_reque
     if (text == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
     char name[KMS_REQUEST_NAME_MAX + 1];
-    format_name(request, name, sizeof name);
+    format_name(request, name);
     rc = kms_durable_replace(dir_fd, name, text, err);
     free(text);
-    return rc;
+    return rc == KMS_OK ? remove_opposite(dir_fd, request, err) : rc;
+}
+
+/* Completes @request with who asks, and when, and leaves it. */
+static enum kms_code ask(const char *state_dir, struct kms_request *request, struct kms_error *err)
+{
+    request->asked_utc_s = kms_utc_s();
+    name_caller(request->by);
+    return write_request(state_dir, request, err);
+}
+
+static enum kms_code ask_of_token(const char *state_dir, const char *token,
+                                  struct kms_request *request, struct kms_error *err)
+{
+    if (!kms_token_name_is_valid(token))
+        return kms_fail(err, KMS_E_INVALID,
+                        "'%.40s' is no token's name: a-z, 0-9 and, between them, '-', at most %d",
+                        token, (int)KMS_TOKEN_NAME_MAX);
+    snprintf(request->token, sizeof request->token, "%s", token);
+    return ask(state_dir, request, err);
 }
 
 enum kms_code kms_request_accept(const char *state_dir, uint32_t generation,
                                  const uint8_t *fingerprint, struct kms_error *err)
 {
-    struct kms_request request = { .kind = KMS_REQUEST_ACCEPT,
-                                   .generation = generation,
-                                   .asked_utc_s = kms_utc_s() };
+    struct kms_request request = { .kind = KMS_REQUEST_ACCEPT, .generation = generation };
     memcpy(request.fingerprint, fingerprint, KMS_FINGERPRINT_LEN);
-    name_caller(request.by);
-    return write_request(state_dir, &request, err);
+    return ask(state_dir, &request, err);
 }
 
 enum kms_code kms_request_tombstone(const char *state_dir, uint32_t generation,
                                     struct kms_error *err)
 {
-    struct kms_request request = { .kind = KMS_REQUEST_TOMBSTONE,
-                                   .generation = generation,
-                                   .asked_utc_s = kms_utc_s() };
-    name_caller(request.by);
-    return write_request(state_dir, &request, err);
+    struct kms_request request = { .kind = KMS_REQUEST_TOMBSTONE, .generation = generation };
+    return ask(state_dir, &request, err);
+}
+
+/* @until_utc_s has a spelling of its own, which says the same when it is read. */
+static bool is_time(int64_t until_utc_s)
+{
+    char text[KMS_RFC3339_LEN + 1];
+    int64_t again;
+    kms_rfc3339_format(until_utc_s, text);
+    return until_utc_s > 0 && kms_rfc3339_parse(text, &again) && again == until_utc_s;
+}
+
+enum kms_code kms_request_drain(const char *state_dir, const char *token, int64_t until_utc_s,
+                                struct kms_error *err)
+{
+    struct kms_request request = { .kind = KMS_REQUEST_DRAIN, .until_utc_s = until_utc_s };
+    if (!is_time(until_utc_s))
+        return kms_fail(err, KMS_E_INVALID, "token '%.40s' can't be drained for that long", token);
+    return ask_of_token(state_dir, token, &request, err);
+}
+
+enum kms_code kms_request_resume(const char *state_dir, const char *token, struct kms_error *err)
+{
+    struct kms_request request = { .kind = KMS_REQUEST_RESUME };
+    return ask_of_token(state_dir, token, &request, err);
+}
+
+enum kms_code kms_request_waive(const char *state_dir, uint32_t generation, const char *token,
+                                struct kms_error *err)
+{
+    struct kms_request request = { .kind = KMS_REQUEST_WAIVE, .generation = generation };
+    return ask_of_token(state_dir, token, &request, err);
 }
 
 /* --- reading --- */
@@ -134,21 +231,44 @@ void kms_request_list_done(struct kms_request_list *list)
     *list = (struct kms_request_list){ 0 };
 }
 
+/* @subject: what stands between the kind and the end of a file's name. */
+static bool parse_subject(const char *subject, struct kms_request *request)
+{
+    const char *at = subject;
+    if (is_of_generation(request->kind)) {
+        char *end;
+        unsigned long number = isdigit((unsigned char)*at) ? strtoul(at, &end, 10) : 0;
+        if (number < 1 || number > KMS_GENERATION_MAX)
+            return false;
+        request->generation = (uint32_t)number;
+        at = *end == '.' ? end + 1 : end;
+    }
+    if (is_of_token(request->kind)) {
+        size_t len = strcspn(at, ".");
+        if (len >= sizeof request->token)
+            return false;
+        memcpy(request->token, at, len);
+        return kms_token_name_is_valid(request->token);
+    }
+    return true;
+}
+
 /* True only for exactly what format_name() writes. */
 static bool parse_name(const char *name, struct kms_request *ret_request)
 {
     for (size_t i = 0; i < KIND_COUNT; i++) {
         char head[KMS_REQUEST_NAME_MAX + 1], exact[KMS_REQUEST_NAME_MAX + 1];
         int len = snprintf(head, sizeof head, PREFIX "%s.", kms_request_kind_name(kinds[i]));
-        if (strncmp(name, head, (size_t)len) != 0 || !isdigit((unsigned char)name[len]))
+        if (strncmp(name, head, (size_t)len) != 0)
             continue;
-        unsigned long number = strtoul(name + len, NULL, 10);
-        if (number < 1 || number > KMS_GENERATION_MAX)
+        struct kms_request request = { .kind = kinds[i] };
+        if (!parse_subject(name + len, &request))
             return false;
-        ret_request->kind = kinds[i];
-        ret_request->generation = (uint32_t)number;
-        format_name(ret_request, exact, sizeof exact);
-        return strcmp(name, exact) == 0;
+        format_name(&request, exact);
+        if (strcmp(name, exact) != 0)
+            return false;
+        *ret_request = request;
+        return true;
     }
     return false;
 }
@@ -159,7 +279,30 @@ static enum kms_code damaged(const char *name, const char *what, struct kms_erro
                     "%s %s: it is left alone; delete it and run the command again", name, what);
 }
 
+static bool says(const json_t *root, const char *key, const char *text)
+{
+    const char *found = json_string_value(json_object_get(root, key));
+    return found != NULL && strcmp(found, text) == 0;
+}
+
 /* @named is what the file's name says. */
+static bool says_as_named(const json_t *root, const struct kms_request *named)
+{
+    const json_t *generation = json_object_get(root, "generation");
+    if (is_of_generation(named->kind) &&
+        (!json_is_integer(generation) || json_integer_value(generation) != named->generation))
+        return false;
+    if (is_of_token(named->kind) && !says(root, "token", named->token))
+        return false;
+    return says(root, "kind", kms_request_kind_name(named->kind));
+}
+
+static bool read_time(const json_t *root, const char *key, int64_t *ret_utc_s)
+{
+    const char *text = json_string_value(json_object_get(root, key));
+    return text != NULL && kms_rfc3339_parse(text, ret_utc_s);
+}
+
 static enum kms_code request_from_json(const json_t *root, const char *name,
                                        const struct kms_request *named,
                                        struct kms_request *ret_request, struct kms_error *err)
@@ -174,19 +317,18 @@ static enum kms_code request_from_json(const json_t *root, const char *name,
             "left alone",
             name, (long long)json_integer_value(version), (int)KMS_REQUEST_VERSION);
 
-    struct kms_request request = { .kind = named->kind, .generation = named->generation };
-    const char *kind = json_string_value(json_object_get(root, "kind"));
-    const json_t *generation = json_object_get(root, "generation");
-    if (kind == NULL || strcmp(kind, kms_request_kind_name(named->kind)) != 0 ||
-        !json_is_integer(generation) || json_integer_value(generation) != named->generation)
+    struct kms_request request = *named;
+    if (!says_as_named(root, named))
         return damaged(name, "says something else than its name", err);
     const char *digits = json_string_value(json_object_get(root, "fingerprint"));
     if (request.kind == KMS_REQUEST_ACCEPT &&
         (digits == NULL || !kms_hex_decode(digits, request.fingerprint, KMS_FINGERPRINT_LEN)))
         return damaged(name, "has no valid fingerprint", err);
-    const char *asked = json_string_value(json_object_get(root, "asked"));
+    if (request.kind == KMS_REQUEST_DRAIN &&
+        (!read_time(root, "until", &request.until_utc_s) || request.until_utc_s <= 0))
+        return damaged(name, "doesn't say until when", err);
     const char *by = json_string_value(json_object_get(root, "by"));
-    if (asked == NULL || !kms_rfc3339_parse(asked, &request.asked_utc_s) || by == NULL ||
+    if (!read_time(root, "asked", &request.asked_utc_s) || by == NULL ||
         strlen(by) > KMS_REQUEST_BY_MAX)
         return damaged(name, "doesn't say who asked, and when", err);
     snprintf(request.by, sizeof request.by, "%s", by);
@@ -226,15 +368,22 @@ static enum kms_code add_file(int dir_fd, const char *name, struct kms_request_l
     list->files = files;
     struct kms_request_file *file = &files[list->count++];
     *file = (struct kms_request_file){ .request = named, .fault = { .code = KMS_OK } };
-    format_name(&named, file->name, sizeof file->name);
+    format_name(&named, file->name);
     if (read_file(dir_fd, file, &file->fault) == KMS_OK)
         file->fault = (struct kms_error){ .code = KMS_OK };
     return KMS_OK;
 }
 
+/* Two of one second: the file that was written first. */
 static int compare_files(const void *left, const void *right)
 {
     const struct kms_request_file *a = left, *b = right;
+    if (a->request.asked_utc_s != b->request.asked_utc_s)
+        return a->request.asked_utc_s < b->request.asked_utc_s ? -1 : 1;
+    if (a->written.tv_sec != b->written.tv_sec)
+        return a->written.tv_sec < b->written.tv_sec ? -1 : 1;
+    if (a->written.tv_nsec != b->written.tv_nsec)
+        return a->written.tv_nsec < b->written.tv_nsec ? -1 : 1;
     return strcmp(a->name, b->name);
 }
 
@@ -257,47 +406,6 @@ enum kms_code kms_request_read(const char *state_dir, struct kms_request_list *r
     *ret_list = list;
     list = (struct kms_request_list){ 0 };
     return KMS_OK;
-}
-
-/* --- applying --- */
-
-static enum kms_code apply_accept(const struct kms_request *request, struct kms_state *state,
-                                  bool *ret_changed, struct kms_error *err)
-{
-    if (kms_state_is_buried(state, request->generation))
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "generation %" PRIu32 " was destroyed; its number is never used again",
-                        request->generation);
-    const struct kms_pin *pin = kms_state_pin(state, request->generation);
-    *ret_changed = pin == NULL ||
-                   memcmp(pin->fingerprint, request->fingerprint, KMS_FINGERPRINT_LEN) != 0;
-    if (!*ret_changed)
-        return KMS_OK;
-    return kms_state_repin(state, request->generation, request->fingerprint, err);
-}
-
-static enum kms_code apply_tombstone(const struct kms_request *request, struct kms_state *state,
-                                     bool *ret_changed, struct kms_error *err)
-{
-    if (state->promoted == request->generation)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "generation %" PRIu32 " is the promoted one here: it can't be given up",
-                        request->generation);
-    *ret_changed = !kms_state_is_buried(state, request->generation) ||
-                   kms_state_pin(state, request->generation) != NULL;
-    return kms_state_bury(state, request->generation, err);
-}
-
-enum kms_code kms_request_apply(const struct kms_request *request, struct kms_state *state,
-                                bool *ret_changed, struct kms_error *err)
-{
-    switch (request->kind) {
-    case KMS_REQUEST_ACCEPT:
-        return apply_accept(request, state, ret_changed, err);
-    case KMS_REQUEST_TOMBSTONE:
-        return apply_tombstone(request, state, ret_changed, err);
-    }
-    return kms_fail(err, KMS_E_INTERNAL, "a request of an unknown kind");
 }
 
 enum kms_code kms_request_remove(const char *state_dir, const struct kms_request_file *file,

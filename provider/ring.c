@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "judge.h"
+#include "tokens.h"
 
 enum { SIGHTINGS_TO_TRUST = 2 }; /* refreshes in a row before a new generation is pinned */
 
@@ -22,6 +23,7 @@ struct kms_ring {
 
     /* the refresher's alone */
     struct kms_vouched vouched; /* the configuration's word */
+    struct kms_token_rules tokens;
     struct kms_state state;
     bool is_new;
     bool listed_once;
@@ -85,6 +87,9 @@ enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct
         return kms_fail(err, KMS_E_BUSY, "out of memory");
     pthread_mutex_init(&ring->lock, NULL);
     snprintf(ring->name, sizeof ring->name, "%s", options->name);
+    ring->tokens = options->tokens;
+    if (ring->tokens.count == 0)
+        snprintf(ring->tokens.items[0].name, sizeof ring->tokens.items[0].name, "token-1");
     ring->is_new = is_new;
 
     rc = kms_vouched_copy(&options->vouched, &ring->vouched, err);
@@ -256,9 +261,12 @@ enum kms_code kms_ring_take_offer(struct kms_ring *ring, bool *ret_taken, struct
     return KMS_OK;
 }
 
-struct kms_kek_filter kms_ring_filter(const struct kms_ring *ring, const char *label_prefix)
+struct kms_kek_filter kms_ring_filter(const struct kms_ring *ring, const char *label_prefix,
+                                      int64_t now_utc_s)
 {
-    return kms_vouched_filter(&ring->vouched, label_prefix);
+    struct kms_kek_filter filter = kms_vouched_filter(&ring->vouched, label_prefix);
+    filter.drained = kms_tokens_drained(&ring->tokens, &ring->state, now_utc_s);
+    return filter;
 }
 
 enum kms_code kms_ring_copy_state(const struct kms_ring *ring, struct kms_state *ret_state,
@@ -295,6 +303,7 @@ static struct kms_evidence gather(const struct kms_ring *ring, const struct kms_
     return (struct kms_evidence){
         .ring = ring->name,
         .vouched = &ring->vouched,
+        .tokens = &ring->tokens,
         .state = state,
         .promoted = promoted,
         .inventory = inventory,
@@ -331,18 +340,13 @@ static bool is_seen_enough(const struct kms_ring *ring, const struct kms_evidenc
     return seen != NULL && seen->consecutive + 1 >= SIGHTINGS_TO_TRUST;
 }
 
-/* Records on @pin that the token with @serial holds the key; true if that is news. */
-static bool confirm(struct kms_pin *pin, const char *serial)
+static struct kms_pin *find_pin(struct kms_state *state, uint32_t generation)
 {
-    for (size_t i = 0; i < sizeof pin->serials / sizeof pin->serials[0]; i++) {
-        if (strcmp(pin->serials[i], serial) == 0)
-            return false;
-        if (pin->serials[i][0] == '\0') {
-            snprintf(pin->serials[i], sizeof pin->serials[i], "%s", serial);
-            return true;
-        }
+    for (size_t i = 0; i < state->pin_count; i++) {
+        if (state->pins[i].generation == generation)
+            return &state->pins[i];
     }
-    return false;
+    return NULL;
 }
 
 static enum kms_code plan_pins(const struct kms_ring *ring, const struct kms_evidence *evidence,
@@ -353,24 +357,32 @@ static enum kms_code plan_pins(const struct kms_ring *ring, const struct kms_evi
         const struct kms_ring_entry *entry = &judged->entries[i];
         if (!is_sound(entry) || !is_seen_enough(ring, evidence, entry))
             continue;
-        bool known = false;
-        for (size_t k = 0; k < plan->state.pin_count; k++) {
-            struct kms_pin *pin = &plan->state.pins[k];
-            if (pin->generation != entry->generation)
-                continue;
-            known = true;
-            plan->state_changed |= confirm(pin, serial);
+        struct kms_pin *pin = find_pin(&plan->state, entry->generation);
+        if (pin == NULL) {
+            enum kms_code rc = kms_state_add_pin(&plan->state, entry->generation,
+                                                 entry->kek.fingerprint, err);
+            if (rc != KMS_OK)
+                return rc;
+            plan->state_changed = true;
+            plan->first_use = ring->is_new;
+            pin = find_pin(&plan->state, entry->generation);
         }
-        if (known)
-            continue;
-        enum kms_code rc = kms_state_add_pin(&plan->state, entry->generation,
-                                             entry->kek.fingerprint, serial, err);
-        if (rc != KMS_OK)
-            return rc;
-        plan->state_changed = true;
-        plan->first_use = ring->is_new;
+        plan->state_changed |= kms_tokens_confirm(evidence, &entry->kek, serial, pin);
     }
     return KMS_OK;
+}
+
+/* The same of every token that must have it. */
+static bool is_seen_everywhere(const struct kms_ring *ring, const struct kms_evidence *evidence,
+                               const struct kms_ring_entry *entry)
+{
+    if (entry->lacking != 0)
+        return false;
+    if (!ring->listed_once)
+        return true;
+    const struct kms_sighting *seen = kms_evidence_sighting(evidence, entry->generation,
+                                                            entry->kek.fingerprint);
+    return seen != NULL && seen->everywhere + 1 >= SIGHTINGS_TO_TRUST;
 }
 
 /* The generation to promote, NULL if none: the highest whose activation passed; on a node where
@@ -383,7 +395,7 @@ static const struct kms_ring_entry *choose(const struct kms_ring *ring,
     const struct kms_ring_entry *chosen = NULL, *lowest = NULL;
     for (size_t i = 0; i < judged->count; i++) {
         const struct kms_ring_entry *entry = &judged->entries[i];
-        if (!is_seen_enough(ring, evidence, entry))
+        if (!is_seen_everywhere(ring, evidence, entry))
             continue;
         if (entry->state == KMS_KEK_PENDING)
             chosen = entry;
@@ -395,8 +407,8 @@ static const struct kms_ring_entry *choose(const struct kms_ring *ring,
 }
 
 enum kms_code kms_ring_plan(struct kms_ring *ring, const struct kms_inventory *inventory,
-                            const char *token_serial, int64_t now_utc_s,
-                            struct kms_ring_plan *ret_plan, struct kms_error *err)
+                            const char *serial, int64_t now_utc_s, struct kms_ring_plan *ret_plan,
+                            struct kms_error *err)
 {
     KMS_CLEANUP(kms_ring_plan_done) struct kms_ring_plan plan = { 0 };
     enum kms_code rc = kms_state_copy(&ring->state, &plan.state, err);
@@ -407,7 +419,7 @@ enum kms_code kms_ring_plan(struct kms_ring *ring, const struct kms_inventory *i
     KMS_CLEANUP(kms_snapshot_release_ptr) struct kms_snapshot *judged = NULL;
     rc = kms_judge(&evidence, &judged, err);
     if (rc == KMS_OK)
-        rc = plan_pins(ring, &evidence, judged, token_serial, &plan, err);
+        rc = plan_pins(ring, &evidence, judged, serial, &plan, err);
     if (rc != KMS_OK)
         return rc;
 
@@ -476,6 +488,7 @@ static enum kms_code count_sightings(struct kms_ring *ring, const struct kms_evi
         memcpy(seen->fingerprint, entry->kek.fingerprint, KMS_FINGERPRINT_LEN);
         bool again = before != NULL && before->consecutive > 0;
         seen->consecutive = again ? before->consecutive + 1 : 1;
+        seen->everywhere = entry->lacking != 0 ? 0 : again ? before->everywhere + 1 : 1;
         seen->since_utc_s = again ? before->since_utc_s : evidence->now_utc_s;
     }
     free(ring->sightings);

@@ -15,9 +15,19 @@
 #include "state.h"
 #include "vouched.h"
 
+/* What the configuration says of the tokens, in order of priority. */
+struct kms_token_rules {
+    struct {
+        char name[KMS_TOKEN_NAME_MAX + 1];
+        bool required;
+    } items[KMS_TOKENS_MAX];
+    size_t count;
+};
+
 struct kms_ring_options {
     const char *name;
-    struct kms_vouched vouched; /* the configuration's word; copied */
+    struct kms_token_rules tokens; /* copied; none: one token, of the name "token-1" */
+    struct kms_vouched vouched;    /* the configuration's word; copied */
 };
 
 struct kms_ring;
@@ -56,10 +66,10 @@ struct kms_ring_plan {
 void kms_ring_plan_done(struct kms_ring_plan *plan);
 
 /* Judges a complete @inventory at @now_utc_s and says what should follow: generations to pin, one to
- * promote.  Changes nothing that others see. */
+ * promote.  @serial: of the only token, where @inventory names none.  Changes nothing that others see. */
 KMS_MUST_CHECK enum kms_code kms_ring_plan(struct kms_ring *ring,
                                            const struct kms_inventory *inventory,
-                                           const char *token_serial, int64_t now_utc_s,
+                                           const char *serial, int64_t now_utc_s,
                                            struct kms_ring_plan *ret_plan, struct kms_error *err);
 
 /* The canary of the promotion in @plan failed by the key's own fault: @reason is shown, and this key
@@ -90,9 +100,10 @@ void kms_ring_set_state(struct kms_ring *ring, struct kms_state *state);
 KMS_MUST_CHECK enum kms_code kms_ring_take_offer(struct kms_ring *ring, bool *ret_taken,
                                                  struct kms_error *err);
 
-/* What to list: the labels that start with @label_prefix, "<ring>.v", and adopted keys.  Good until the
- * next kms_ring_take_offer(). */
-struct kms_kek_filter kms_ring_filter(const struct kms_ring *ring, const char *label_prefix);
+/* What to list at @now_utc_s: the labels that start with @label_prefix, "<ring>.v", and adopted keys, on
+ * the tokens that aren't drained.  Good until the next kms_ring_take_offer(). */
+struct kms_kek_filter kms_ring_filter(const struct kms_ring *ring, const char *label_prefix,
+                                      int64_t now_utc_s);
 
 /* What is durably promoted, which the next Status will announce: for the canary. */
 struct kms_snapshot *kms_ring_acquire_newest(struct kms_ring *ring);

@@ -19,6 +19,7 @@ struct record {
     enum kms_log_level level;     /* of a call that succeeds */
     struct kms_bytes uid, key_id; /* hostile; empty: not known */
     int64_t started_us;
+    int64_t token_us; /* in the service: waiting for a session, and the token */
 };
 
 static struct record record_start(const struct kms_rpc_call *call, const char *method,
@@ -58,6 +59,41 @@ static void record_finish(const struct record *record, enum kms_code code,
     }
     fields[count++] = KMS_F_TEXT("code", kms_code_name(code));
     kms_log_fields(level, "call", fields, count);
+}
+
+/* The line in the audit log, between the token and the answer.  KMS_E_UNAVAILABLE: there must be one
+ * and isn't, so there is no answer either. */
+static enum kms_code record_use(const struct record *record, struct kms_bytes ciphertext,
+                                enum kms_code code, struct kms_secret *reply, struct kms_error *err)
+{
+    const struct kms_rpc_call *call = record->call;
+    const struct kms_audit_use use = {
+        .op = record->method,
+        .uid = record->uid,
+        .key_id = record->key_id,
+        .ciphertext = ciphertext,
+        .code = code,
+        .peer = { .uid = call->peer_uid, .gid = call->peer_gid, .pid = call->peer_pid },
+        .queue_us = record->started_us - call->arrived_us,
+        .token_us = record->token_us,
+        .total_us = kms_monotonic_us() - call->arrived_us,
+    };
+    struct kms_error why;
+    enum kms_code rc = kms_audit_write_use(kms_service_audit(call->service), &use, &why);
+    if (rc == KMS_OK || code != KMS_OK)
+        return code;
+    kms_secret_done(reply);
+    *err = why;
+    return rc;
+}
+
+/* While calls are refused for want of their lines, they don't use the token either. */
+static enum kms_code check_audit(const struct kms_rpc_call *call, struct kms_error *err)
+{
+    struct kms_error why;
+    if (kms_audit_health(kms_service_audit(call->service), &why) == KMS_OK)
+        return KMS_OK;
+    return kms_fail(err, KMS_E_UNAVAILABLE, "%s", why.msg);
 }
 
 /* An empty request has no fields that we know, but it must still be a message. */
@@ -100,19 +136,30 @@ static enum kms_code handle_status(const struct kms_rpc_call *call, struct kms_s
     return rc;
 }
 
-static enum kms_code answer_encrypt(const struct kms_rpc_call *call,
+static enum kms_code answer_encrypt(struct record *record,
                                     const struct kms_encrypt_request *request,
                                     struct kms_encrypt_reply *reply, struct kms_secret *ret_reply,
                                     struct kms_error *err)
 {
-    enum kms_code rc = kms_service_encrypt(call->service, call->arrived, request, call->deadline_ms,
-                                           reply, err);
+    const struct kms_rpc_call *call = record->call;
+    enum kms_code rc = check_audit(call, err);
+    if (rc != KMS_OK)
+        return rc;
+    int64_t began_us = kms_monotonic_us();
+    rc = kms_service_encrypt(call->service, call->arrived, request, call->deadline_ms, reply, err);
+    record->token_us = kms_monotonic_us() - began_us;
     if (rc != KMS_OK)
         return rc;
     V2__EncryptResponse response = V2__ENCRYPT_RESPONSE__INIT;
     response.ciphertext = kms_pack_data(
         (struct kms_bytes){ .data = reply->ciphertext.data, .len = reply->ciphertext.len });
     response.key_id = kms_pack_data(kms_bytes_of(reply->key_id));
+    V2__Annotation entry = V2__ANNOTATION__INIT;
+    V2__Annotation *entries[] = { &entry };
+    entry.key = kms_pack_data(kms_bytes_of(KMS_ANNOTATION_ALGORITHM));
+    entry.value = kms_pack_data(kms_bytes_of(kms_algorithm_name(reply->ciphertext.algorithm)));
+    response.annotations = entries;
+    response.n_annotations = reply->ciphertext.algorithm != KMS_ALGORITHM_AES_KW ? 1 : 0;
     return kms_pack(&response.base, ret_reply, err);
 }
 
@@ -125,20 +172,27 @@ static enum kms_code handle_encrypt(const struct kms_rpc_call *call, struct kms_
     enum kms_code rc = kms_wire_parse_encrypt(call->request, &parsed, err);
     if (rc == KMS_OK) {
         record.uid = parsed.request.uid;
-        rc = answer_encrypt(call, &parsed.request, &reply, ret_reply, err);
+        rc = answer_encrypt(&record, &parsed.request, &reply, ret_reply, err);
     }
     record.key_id = kms_bytes_of(reply.key_id);
+    const struct kms_bytes sealed = { reply.ciphertext.data, reply.ciphertext.len };
+    rc = record_use(&record, sealed, rc, ret_reply, err);
     record_finish(&record, rc, err);
     return rc;
 }
 
-static enum kms_code answer_decrypt(const struct kms_rpc_call *call,
+static enum kms_code answer_decrypt(struct record *record,
                                     const struct kms_decrypt_request *request,
                                     struct kms_secret *ret_reply, struct kms_error *err)
 {
+    const struct kms_rpc_call *call = record->call;
     KMS_CLEANUP(kms_secret_done) struct kms_secret plaintext = { 0 };
-    enum kms_code rc = kms_service_decrypt(call->service, request, call->deadline_ms, &plaintext,
-                                           err);
+    enum kms_code rc = check_audit(call, err);
+    if (rc != KMS_OK)
+        return rc;
+    int64_t began_us = kms_monotonic_us();
+    rc = kms_service_decrypt(call->service, request, call->deadline_ms, &plaintext, err);
+    record->token_us = kms_monotonic_us() - began_us;
     if (rc != KMS_OK)
         return rc;
     V2__DecryptResponse response = V2__DECRYPT_RESPONSE__INIT;
@@ -155,8 +209,9 @@ static enum kms_code handle_decrypt(const struct kms_rpc_call *call, struct kms_
     if (rc == KMS_OK) {
         record.uid = parsed.request.uid;
         record.key_id = parsed.request.key_id;
-        rc = answer_decrypt(call, &parsed.request, ret_reply, err);
+        rc = answer_decrypt(&record, &parsed.request, ret_reply, err);
     }
+    rc = record_use(&record, parsed.request.ciphertext, rc, ret_reply, err);
     record_finish(&record, rc, err);
     return rc;
 }

@@ -17,7 +17,7 @@ struct kms_rpc_call {
     const struct kms_snapshot *arrived; /* what kms_service_arrive() gave */
     int64_t arrived_us;                 /* CLOCK_MONOTONIC */
     int64_t deadline_ms;                /* CLOCK_MONOTONIC */
-    uint32_t peer_uid;
+    uint32_t peer_uid, peer_gid;
     int32_t peer_pid;
 };
 

@@ -20,6 +20,13 @@ static const char *check_ring(const char *text)
                : "must be 1 to 24 of a-z, 0-9 and '-', with no '-' at either end";
 }
 
+static const char *check_token_name(const char *text)
+{
+    return kms_token_name_is_valid(text)
+               ? NULL
+               : "must be 1 to 32 of a-z, 0-9 and '-', with no '-' at either end";
+}
+
 static const char *check_absolute(const char *text)
 {
     return text[0] == '/' ? NULL : "must be an absolute path";
@@ -70,6 +77,32 @@ static const char *check_variable(const char *text)
     return good ? NULL : "is no name of an environment variable";
 }
 
+static const char *check_resource(const char *text)
+{
+    return kms_resource_name_is_valid(text) ? NULL : "is no resource as RESOURCE or RESOURCE.GROUP";
+}
+
+const char *kms_schema_token_name(const struct kms_config_token *tokens, size_t index,
+                                  char ret_default[static KMS_TOKEN_NAME_MAX + 1])
+{
+    (void)snprintf(ret_default, KMS_TOKEN_NAME_MAX + 1, "token-%zu", index + 1);
+    return tokens[index].name != NULL ? tokens[index].name : ret_default;
+}
+
+static const char *check_tokens(const void *items, size_t count)
+{
+    const struct kms_config_token *tokens = items, *last = &tokens[count - 1];
+    char own[KMS_TOKEN_NAME_MAX + 1], other[KMS_TOKEN_NAME_MAX + 1];
+    const char *name = kms_schema_token_name(tokens, count - 1, own);
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (strcmp(kms_schema_token_name(tokens, i, other), name) == 0)
+            return "has the name of a token above: give each a name of its own";
+        if (strcmp(tokens[i].module, last->module) == 0 && strcmp(tokens[i].uri, last->uri) == 0)
+            return "has module and uri of a token above: they would be one token";
+    }
+    return NULL;
+}
+
 static const char *check_pins(const void *items, size_t count)
 {
     const struct kms_config_pin *pins = items;
@@ -102,6 +135,21 @@ static const char *check_adopt(const void *items, size_t count)
     return NULL;
 }
 
+static const char *check_syslog(const char *path)
+{
+    return strlen(path) > KMS_CONFIG_SOCKET_PATH_MAX ? "must be at most 90 bytes long"
+                                                     : check_absolute(path);
+}
+
+/* In the order of the enums' members. */
+static const char *const profiles[] = { "auto", "aes-kw", "aes-kwp", "aes-gcm", NULL };
+static const char *const user_types[] = { "user", "crypto-user", NULL };
+static const char *const isolations[] = { "process", "none", NULL };
+static const char *const key_syncs[] = { "native", "escrow", NULL };
+static const char *const syncs[] = { "batch", "always", "none", NULL };
+static const char *const on_errors[] = { "continue", "refuse", NULL };
+static const char *const sinks[] = { "journald", "syslog", NULL };
+
 #define CONFIG(member) offsetof(struct kms_config, member)
 #define TOKEN(member) offsetof(struct kms_config_token, member)
 #define PIN(member) offsetof(struct kms_config_pin, member)
@@ -121,6 +169,10 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("ring", TEXT, CONFIG(ring), RANGE(1, KMS_RING_MAX), .required = true, .check = check_ring,
         .form = "1 to 24 of `a-z`, `0-9`, `-`",
         .meaning = "Name of the family of KEKs; the first part of every label and key ID."),
+    ROW("profile", CHOICE, CONFIG(profile), .fallback = "auto", .choices = profiles,
+        .form = "auto, aes-kw, aes-kwp or aes-gcm",
+        .meaning = "How the tokens wrap seeds; `auto` is AES key wrap wherever that can be had, "
+                   "and with several tokens `aes-kw`."),
     ROW("socket", SECTION, 0, .meaning = ""),
     ROW("socket.path", TEXT, CONFIG(socket.path), RANGE(PATH_BYTES),
         .fallback = KMS_CONFIG_SOCKET_PATH, .check = kms_schema_check_socket_path,
@@ -137,7 +189,11 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("socket.allow_uids[]", NUMBER, 0, RANGE(0, UINT32_MAX - INT64_C(1)), .meaning = ""),
     ROW("tokens", LIST, CONFIG(tokens), RANGE(1, KMS_CONFIG_TOKENS_MAX), .required = true,
         .item_size = sizeof(struct kms_config_token), .count_offset = CONFIG(token_count),
-        .meaning = "The token that holds the KEKs."),
+        .check_items = check_tokens,
+        .meaning = "The tokens that hold the KEKs, the one to use first first; one is enough."),
+    ROW("tokens[].name", TEXT, TOKEN(name), RANGE(1, KMS_TOKEN_NAME_MAX), .check = check_token_name,
+        .form = "1 to 32 of `a-z`, `0-9`, `-`; `token-1`, `token-2` … by its place if not given",
+        .meaning = "What the token is called here and on every node; no two alike."),
     ROW("tokens[].module", TEXT, TOKEN(module), RANGE(PATH_BYTES), .required = true,
         .check = check_module, .form = "absolute path, or name of a p11-kit module",
         .meaning = "The vendor's PKCS#11 library."),
@@ -149,9 +205,19 @@ const struct kms_schema_field kms_schema_fields[] = {
         .meaning = "File with the user PIN; owner root or the service user, mode 0400 or 0600."),
     ROW("tokens[].user", TEXT, TOKEN(user), RANGE(1, 64), .form = "text",
         .meaning = "For vendors whose PIN is `user:password`: the user."),
+    ROW("tokens[].user_type", CHOICE, TOKEN(user_type), .fallback = "user", .choices = user_types,
+        .form = "user or crypto-user",
+        .meaning = "As whom to log in; `crypto-user` is Thales Luna's limited user."),
     ROW("tokens[].sessions", NUMBER, TOKEN(sessions), RANGE(1, 64), .fallback = "4",
         .meaning = "Sessions on the token, and so the operations at a time."),
-    ROW("tokens[].isolation", ISOLATION, TOKEN(isolation), .fallback = "process",
+    ROW("tokens[].required", BOOL, TOKEN(required), .fallback = "true",
+        .meaning = "Of several: no new KEK is promoted before this token was seen to have it."),
+    ROW("tokens[].sync", CHOICE, TOKEN(sync), .fallback = "native", .choices = key_syncs,
+        .form = "native or escrow",
+        .meaning = "Of several, how new KEKs get from the first token to this one: by the vendor's "
+                   "own means, or (`escrow`) wrapped by `rotate`."),
+    ROW("tokens[].isolation", CHOICE, TOKEN(isolation), .fallback = "process",
+        .choices = isolations, .form = "process or none",
         .meaning = "Where `serve` has the library: in a child process, or (`none`) in its own."),
     ROW("tokens[].memory_limit", NUMBER, TOKEN(memory_limit_mib), RANGE(0, 1048576),
         .fallback = "512",
@@ -198,6 +264,39 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("adopt[].cka_id", CKA_ID, ADOPT(cka_id), .meaning = "Its CKA_ID."),
     ROW("adopt[].activation", TIME, ADOPT(activation_utc_s), .required = true,
         .meaning = "When it may be promoted; the same on every node."),
+    ROW("audit", SECTION, 0, .meaning = ""),
+    ROW("audit.path", TEXT, CONFIG(audit.path), RANGE(1, 4000), .check = check_absolute,
+        .form = "absolute path; no audit log if not given",
+        .meaning =
+            "`<path>.serve` and `<path>.admin` are written there, and what belongs to them."),
+    ROW("audit.cluster", TEXT, CONFIG(audit.cluster), RANGE(1, 64), .form = "text",
+        .meaning = "Name of the cluster, for its lines."),
+    ROW("audit.sync", CHOICE, CONFIG(audit.sync), .fallback = "batch", .choices = syncs,
+        .form = "batch, always or none",
+        .meaning =
+            "Lines are durable before the answer, several at a time or each by itself; or not."),
+    ROW("audit.on_error", CHOICE, CONFIG(audit.on_error), .fallback = "continue",
+        .choices = on_errors, .form = "continue or refuse",
+        .meaning = "What calls do while no line can be written. Key commands always refuse."),
+    ROW("audit.rotate_size", NUMBER, CONFIG(audit.rotate_size_mib), RANGE(0, 65536),
+        .fallback = "64", .meaning = "MiB that a file may have. 0: it is never rotated."),
+    ROW("audit.rotate_keep", NUMBER, CONFIG(audit.rotate_keep), RANGE(0, 10000), .fallback = "0",
+        .meaning = "Rotated files that are kept. 0: all."),
+    ROW("audit.sinks", LIST, CONFIG(audit.sinks), RANGE(0, 2), .item_size = sizeof(unsigned),
+        .count_offset = CONFIG(audit.sink_count), .meaning = "Who gets a copy of each line."),
+    ROW("audit.sinks[]", CHOICE, 0, .choices = sinks, .form = "journald or syslog", .meaning = ""),
+    ROW("audit.encrypt", TEXT, CONFIG(audit.encrypt), RANGE(1, 4000), .check = check_absolute,
+        .form = "absolute path; not sealed if not given",
+        .meaning = "X.509 certificate in PEM of who alone may read the lines."),
+    ROW("audit.syslog", TEXT, CONFIG(audit.syslog), RANGE(1, 90), .fallback = "/dev/log",
+        .check = check_syslog, .form = "absolute path, at most 90 bytes",
+        .meaning = "Datagram socket for RFC 5424 messages."),
+    ROW("verify", SECTION, 0, .meaning = ""),
+    ROW("verify.exempt", LIST, CONFIG(verify.exempt), RANGE(0, 32), .item_size = sizeof(char *),
+        .count_offset = CONFIG(verify.exempt_count),
+        .meaning = "Resources that may be in the clear, for `hsm-kms verify`."),
+    ROW("verify.exempt[]", TEXT, 0, RANGE(1, KMS_RESOURCE_NAME_MAX), .check = check_resource,
+        .form = "resource, as `leases.coordination.k8s.io`", .meaning = ""),
     ROW("log", SECTION, 0, .meaning = ""),
     ROW("log.format", LOG_FORMAT, CONFIG(log_format), .fallback = "text",
         .meaning = "Form of the lines on stderr."),
@@ -209,6 +308,7 @@ const size_t kms_schema_field_count = sizeof(kms_schema_fields) / sizeof(kms_sch
 _Static_assert(sizeof(kms_schema_fields) / sizeof(kms_schema_fields[0]) <= KMS_SCHEMA_FIELDS_MAX,
                "raise KMS_SCHEMA_FIELDS_MAX");
 _Static_assert(sizeof(unsigned) == sizeof(uint32_t), "KMS_SCHEMA_NUMBER stores uint32_t");
+_Static_assert(sizeof(unsigned) == sizeof(enum kms_isolation), "KMS_SCHEMA_CHOICE stores unsigned");
 
 const char *kms_schema_name_below(size_t index, const char *parent)
 {
@@ -283,8 +383,8 @@ const char *kms_schema_type_text(enum kms_schema_type type)
         return "1 to 64 pairs of hexadecimal digits";
     case KMS_SCHEMA_TIME:
         return "a UTC time (2026-12-01T12:00:00Z)";
-    case KMS_SCHEMA_ISOLATION:
-        return "process or none";
+    case KMS_SCHEMA_CHOICE:
+        return "a word";
     case KMS_SCHEMA_LOG_FORMAT:
         return "text or json";
     case KMS_SCHEMA_LOG_LEVEL:
@@ -297,9 +397,9 @@ static enum kms_code not_of_type(const struct kms_schema_field *field,
                                  const struct kms_schema_value *value, struct kms_error *err)
 {
     char quoted[KMS_SCHEMA_QUOTE_MAX];
-    return kms_fail(err, KMS_E_INVALID, "%s is not %s",
-                    kms_schema_quote(value->text, value->len, quoted),
-                    kms_schema_type_text(field->type));
+    return kms_fail(
+        err, KMS_E_INVALID, "%s is not %s", kms_schema_quote(value->text, value->len, quoted),
+        field->type == KMS_SCHEMA_CHOICE ? field->form : kms_schema_type_text(field->type));
 }
 
 static enum kms_code set_text(const struct kms_schema_field *field,
@@ -428,18 +528,16 @@ static enum kms_code set_time(const struct kms_schema_field *field,
     return KMS_OK;
 }
 
-static enum kms_code set_isolation(const struct kms_schema_field *field,
-                                   const struct kms_schema_value *value, void *at,
-                                   struct kms_error *err)
+static enum kms_code set_choice(const struct kms_schema_field *field,
+                                const struct kms_schema_value *value, void *at,
+                                struct kms_error *err)
 {
-    enum kms_isolation isolation = KMS_ISOLATION_PROCESS;
-    if (strlen(value->text) != value->len)
+    unsigned chosen = 0;
+    while (field->choices[chosen] != NULL && strcmp(field->choices[chosen], value->text) != 0)
+        chosen++;
+    if (field->choices[chosen] == NULL || strlen(value->text) != value->len)
         return not_of_type(field, value, err);
-    if (strcmp(value->text, "none") == 0)
-        isolation = KMS_ISOLATION_NONE;
-    else if (strcmp(value->text, "process") != 0)
-        return not_of_type(field, value, err);
-    memcpy(at, &isolation, sizeof(isolation));
+    memcpy(at, &chosen, sizeof(chosen));
     return KMS_OK;
 }
 
@@ -487,8 +585,8 @@ enum kms_code kms_schema_set(const struct kms_schema_field *field,
         return set_cka_id(field, value, at, err);
     case KMS_SCHEMA_TIME:
         return set_time(field, value, at, err);
-    case KMS_SCHEMA_ISOLATION:
-        return set_isolation(field, value, at, err);
+    case KMS_SCHEMA_CHOICE:
+        return set_choice(field, value, at, err);
     case KMS_SCHEMA_LOG_FORMAT:
         return set_log_format(field, value, at, err);
     case KMS_SCHEMA_LOG_LEVEL:
@@ -498,69 +596,4 @@ enum kms_code kms_schema_set(const struct kms_schema_field *field,
         break;
     }
     return kms_fail(err, KMS_E_INTERNAL, "%s is no scalar", field->path);
-}
-
-static void print_type(FILE *out, const struct kms_schema_field *field)
-{
-    char min[KMS_DURATION_LEN + 1], max[KMS_DURATION_LEN + 1];
-    switch (field->type) {
-    case KMS_SCHEMA_TEXT:
-        (void)fputs(field->form, out);
-        return;
-    case KMS_SCHEMA_NUMBER:
-        (void)fprintf(out, "whole number %" PRId64 "..%" PRId64, field->min, field->max);
-        return;
-    case KMS_SCHEMA_DURATION:
-        kms_duration_format(field->min, min);
-        kms_duration_format(field->max, max);
-        (void)fprintf(out, "duration %s..%s", min, max);
-        return;
-    case KMS_SCHEMA_MODE:
-        (void)fputs("octal mode in quotes, `\"0600\"`..`\"0666\"`", out);
-        return;
-    case KMS_SCHEMA_BOOL:
-    case KMS_SCHEMA_FINGERPRINT:
-    case KMS_SCHEMA_CKA_ID:
-    case KMS_SCHEMA_TIME:
-    case KMS_SCHEMA_ISOLATION:
-    case KMS_SCHEMA_LOG_FORMAT:
-    case KMS_SCHEMA_LOG_LEVEL:
-    case KMS_SCHEMA_SECTION:
-    case KMS_SCHEMA_LIST:
-        (void)fputs(kms_schema_type_text(field->type), out);
-        return;
-    }
-}
-
-static void print_row(FILE *out, const struct kms_schema_field *field)
-{
-    const struct kms_schema_field *item = kms_schema_item(field->path);
-    (void)fprintf(out, "| `%s` | ", field->path);
-    if (field->type == KMS_SCHEMA_LIST) {
-        (void)fprintf(out, "list of %" PRId64 "..%" PRId64 " entries", field->min, field->max);
-        if (item != NULL) {
-            (void)fputs(", each a ", out);
-            print_type(out, item);
-        }
-    } else {
-        print_type(out, field);
-    }
-    if (field->required)
-        (void)fputs(" | required", out);
-    else if (field->fallback == NULL)
-        (void)fputs(" | none", out);
-    else
-        (void)fprintf(out, field->type == KMS_SCHEMA_MODE ? " | `\"%s\"`" : " | `%s`",
-                      field->fallback);
-    (void)fprintf(out, " | %s |\n", field->meaning);
-}
-
-void kms_config_print_reference(FILE *out)
-{
-    (void)fputs("| Field | Type and range | Default | Meaning |\n|---|---|---|---|\n", out);
-    for (size_t i = 0; i < kms_schema_field_count; i++) {
-        const struct kms_schema_field *field = &kms_schema_fields[i];
-        if (field->meaning[0] != '\0')
-            print_row(out, field);
-    }
 }

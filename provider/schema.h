@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 #include "kms/error.h"
+#include "kms/keystore.h"
 
 enum {
-    KMS_SCHEMA_FIELDS_MAX = 40,
+    KMS_SCHEMA_FIELDS_MAX = 64,
     KMS_SCHEMA_PATH_MAX = 128, /* bytes of a path, as written in a message */
     KMS_SCHEMA_QUOTE_MAX = 160 /* bytes of a quoted value, the final NUL included */
 };
@@ -26,7 +27,7 @@ enum kms_schema_type {
     KMS_SCHEMA_FINGERPRINT, /* uint8_t[KMS_FINGERPRINT_LEN] */
     KMS_SCHEMA_CKA_ID,      /* struct kms_config_cka_id */
     KMS_SCHEMA_TIME,        /* int64_t, UTC seconds */
-    KMS_SCHEMA_ISOLATION,   /* enum kms_isolation */
+    KMS_SCHEMA_CHOICE,      /* an enum whose members count from 0 */
     KMS_SCHEMA_LOG_FORMAT,
     KMS_SCHEMA_LOG_LEVEL,
 };
@@ -38,10 +39,11 @@ struct kms_schema_field {
     int64_t min, max;     /* of the number, milliseconds, bytes of text or entries */
     bool required;        /* else @fallback, or nothing */
     const char *fallback; /* as one would write it in the file */
-    const char *form;     /* of a text: what it looks like */
+    const char *form;     /* of a text or choice: what it looks like */
     const char *meaning;
     const char *(*check)(const char *text); /* of a text: NULL, or what is wrong (a constant) */
-    size_t item_size, count_offset;         /* of a list */
+    const char *const *choices;     /* of a choice: the words for its members; ends with NULL */
+    size_t item_size, count_offset; /* of a list */
     const char *(*check_items)(const void *items, size_t count); /* of a list; may be NULL */
 };
 
@@ -72,6 +74,11 @@ KMS_MUST_CHECK enum kms_code kms_schema_set(const struct kms_schema_field *field
 /* @text in quotes, escaped and cut, fit for a message. Returns @ret_text. */
 const char *kms_schema_quote(const char *text, size_t len,
                              char ret_text[static KMS_SCHEMA_QUOTE_MAX]);
+
+struct kms_config_token;
+/* The name of @tokens[@index]: its own, or by its place, written to @ret_default. */
+const char *kms_schema_token_name(const struct kms_config_token *tokens, size_t index,
+                                  char ret_default[static KMS_TOKEN_NAME_MAX + 1]);
 
 /* NULL, or why @path can't be a socket's. */
 const char *kms_schema_check_socket_path(const char *path);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audit.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "ring.h"
@@ -21,6 +22,7 @@ struct kms_service_options {
     struct kms_keystore *keystore;                /* borrowed */
     struct kms_ring *keks;                        /* borrowed */
     struct kms_refresher *refresher;              /* borrowed */
+    struct kms_audit *audit;                      /* borrowed; NULL: none is configured */
     int64_t refresh_ms, canary_ms, clock_skew_ms; /* for Describe */
 };
 KMS_MUST_CHECK enum kms_code kms_service_open(const struct kms_service_options *options,
@@ -43,12 +45,16 @@ KMS_MUST_CHECK enum kms_code kms_service_status(struct kms_service *service,
 /* The same health without a promotion step: for grpc.health.v1 and sd_notify. */
 KMS_MUST_CHECK enum kms_code kms_service_health(struct kms_service *service, struct kms_error *err);
 
+/* Where the uses of keys are recorded; NULL: nowhere. */
+struct kms_audit *kms_service_audit(struct kms_service *service);
+
 /* What Node/Describe tells.  The snapshot is owned: kms_description_done(). */
 struct kms_description {
     const char *node, *version, *ring; /* borrowed from the service */
     int64_t now_utc_ms;
     struct kms_snapshot *snapshot;
-    struct kms_token_info token;
+    struct kms_token_info tokens[KMS_TOKENS_MAX];
+    size_t token_count;
     struct kms_error health; /* code KMS_OK: healthy */
     int64_t health_since_utc_s;
     int64_t refresh_ms, canary_ms, clock_skew_ms;
@@ -62,10 +68,19 @@ struct kms_snapshot *kms_service_arrive(struct kms_service *service);
 
 /* --- blocking, on a worker; @deadline_ms is CLOCK_MONOTONIC --- */
 
+/* Beside a ciphertext that isn't by AES key wrap: names its algorithm. A domain name, as kube-apiserver
+ * wants it. */
+#define KMS_ANNOTATION_ALGORITHM "algorithm.hsm-kms.dev"
+
 struct kms_annotation {
     struct kms_bytes key;
     struct kms_bytes value;
 };
+
+/* By which algorithm a ciphertext was made.  KMS_E_INVALID: Encrypt doesn't write these annotations. */
+KMS_MUST_CHECK enum kms_code kms_annotations_read(const struct kms_annotation *annotations,
+                                                  size_t count, enum kms_algorithm *ret_algorithm,
+                                                  struct kms_error *err);
 
 struct kms_encrypt_request {
     struct kms_bytes plaintext;

@@ -39,6 +39,15 @@ struct kms_snapshot *kms_snapshot_acquire(struct kms_snapshot *snapshot)
     return snapshot;
 }
 
+bool kms_snapshot_is_partial(const struct kms_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->token_count; i++) {
+        if (!snapshot->tokens[i].listed)
+            return true;
+    }
+    return false;
+}
+
 /* --- finding the KEK of a key_id --- */
 
 static bool head_matches(const struct kms_ring_entry *entry, const struct kms_key_id *key_id)
@@ -48,12 +57,17 @@ static bool head_matches(const struct kms_ring_entry *entry, const struct kms_ke
 }
 
 /* Why the one entry that @key_id could mean can't be used; KMS_OK: it isn't meant. */
-static enum kms_code explain_unusable(const struct kms_ring_entry *entry,
+static enum kms_code explain_unusable(const struct kms_snapshot *snapshot,
+                                      const struct kms_ring_entry *entry,
                                       const struct kms_key_id *key_id, struct kms_error *err)
 {
     bool meant = head_matches(entry, key_id) || !entry->kek.fingerprinted;
     if (!meant || entry->may_unwrap)
         return KMS_OK;
+    bool elsewhere = entry->state == KMS_KEK_MISSING || !entry->kek.fingerprinted;
+    if (elsewhere && kms_snapshot_is_partial(snapshot)) /* another token may have it, and well */
+        return kms_fail(err, KMS_E_UNAVAILABLE, "KEK '%.60s': %s; do not delete objects",
+                        entry->kek.label, entry->reason);
     const char *advice = entry->state == KMS_KEK_MISSING ? "restore the KEK; " : "";
     return kms_fail(err, KMS_E_PRECONDITION, "KEK '%.60s' is %s: %s; %sdo not delete objects",
                     entry->kek.label, kms_kek_state_name(entry->state), entry->reason, advice);
@@ -76,8 +90,15 @@ const struct kms_ring_entry *kms_snapshot_find(const struct kms_snapshot *snapsh
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct kms_ring_entry *entry = &snapshot->entries[i];
         if (entry->generation == key_id->generation &&
-            explain_unusable(entry, key_id, err) != KMS_OK)
+            explain_unusable(snapshot, entry, key_id, err) != KMS_OK)
             return NULL;
+    }
+    if (kms_snapshot_is_partial(snapshot)) {
+        kms_fail(err, KMS_E_UNAVAILABLE,
+                 "no KEK of generation %u with this fingerprint is on a token that can be reached, "
+                 "and not all can; do not delete objects",
+                 (unsigned)key_id->generation);
+        return NULL;
     }
     kms_fail(
         err, KMS_E_KEY_UNKNOWN,

@@ -33,7 +33,20 @@ struct kms_ring_entry {
     char reason[400];                /* why it isn't active, where that wants saying; public */
     char key_id[KMS_KEY_ID_LEN + 1]; /* "" without a fingerprint */
     int64_t seen_since_utc_s;
+    uint32_t lacking;        /* bit i: tokens[i] must have it before it is promoted, and hasn't */
     struct kms_kek_info kek; /* of MISSING: only the pinned fingerprint, and the name to look for */
+};
+
+/* One of several tokens, as this node sees it. */
+struct kms_ring_token {
+    char name[KMS_TOKEN_NAME_MAX + 1];
+    char serial[17];
+    bool required; /* must have confirmed a generation before that is promoted */
+    bool listed;   /* in this listing; else it is away, or drained */
+    bool drained;  /* an operator asked to leave it alone, until … */
+    bool in_use;   /* listed, and it has the promoted generation */
+    int64_t drained_until_utc_s;
+    char problem[200]; /* why it isn't in use; public */
 };
 
 /* One immutable view: acquired, read from any thread, released. */
@@ -50,15 +63,21 @@ struct kms_snapshot {
     int64_t listed_utc_s;            /* when that refresh was */
     struct kms_ring_entry *entries;  /* ascending by generation, then CKA_ID */
     size_t count;
+    struct kms_ring_token tokens[KMS_TOKENS_MAX]; /* in order of priority */
+    size_t token_count;                           /* 0: there is one, which listed everything */
 };
+/* A token wasn't listed: what is missing may be there. */
+bool kms_snapshot_is_partial(const struct kms_snapshot *snapshot);
+
 /* One more reference to @snapshot, which the caller releases. */
 struct kms_snapshot *kms_snapshot_acquire(struct kms_snapshot *snapshot);
 void kms_snapshot_release(struct kms_snapshot *snapshot);
 KMS_DEFINE_CLOSE_PTR(struct kms_snapshot *, kms_snapshot_release)
 
 /* The KEK that may unwrap what @key_id wrapped, NULL with *err filled: KMS_E_PRECONDITION (pinned
- * but missing, disabled, changed), KMS_E_UNAVAILABLE (nothing listed yet), KMS_E_KEY_UNKNOWN (not in
- * this snapshot: the caller decides whether the snapshot is new enough to say so). */
+ * but missing, disabled, changed), KMS_E_UNAVAILABLE (nothing listed yet, or it may be on a token that
+ * wasn't), KMS_E_KEY_UNKNOWN (not in this snapshot: the caller decides whether the snapshot is new
+ * enough to say so). */
 const struct kms_ring_entry *kms_snapshot_find(const struct kms_snapshot *snapshot,
                                                const struct kms_key_id *key_id,
                                                struct kms_error *err);

@@ -29,6 +29,7 @@ struct kms_socket {
     struct kms_access_rules rules;
     uint32_t *allow_uids;
     unsigned max_per_uid;
+    struct kms_audit *audit;
     int lock;     /* -1: none */
     int listener; /* -1: none */
     dev_t device; /* of what we put at @path */
@@ -233,6 +234,7 @@ static enum kms_code copy_options(struct kms_socket *socket,
         return rc;
     socket->mode = options->mode;
     socket->max_per_uid = options->max_per_uid > 0 ? options->max_per_uid : MAX_PER_UID;
+    socket->audit = options->audit;
     socket->rules.self = geteuid();
     if (options->allow_uid_count > 0) {
         size_t size = options->allow_uid_count * sizeof *socket->allow_uids;
@@ -283,7 +285,8 @@ enum kms_code kms_socket_serve(struct kms_socket *socket, struct kms_server *ser
     const struct kms_acceptor_options options = { .listener = socket->listener,
                                                   .rules = socket->rules,
                                                   .max_per_uid = socket->max_per_uid,
-                                                  .server = server };
+                                                  .server = server,
+                                                  .audit = socket->audit };
     return kms_acceptor_open(&options, &socket->acceptor, err);
 }
 

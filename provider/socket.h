@@ -16,7 +16,8 @@ struct kms_socket_options {
         *group; /* name or number; peers with it (gid or supplementary) may speak; NULL: ours */
     const uint32_t *allow_uids;
     size_t allow_uid_count;
-    unsigned max_per_uid; /* connections; 0: 64 */
+    unsigned max_per_uid;    /* connections; 0: 64 */
+    struct kms_audit *audit; /* borrowed; gets who is refused; NULL: none */
 };
 
 struct kms_socket;

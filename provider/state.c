@@ -1,30 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <jansson.h>
-
-#include "durable.h"
-#include "keyid.h"
-
-enum { PATH_BYTES = 4096, FILE_MAX_BYTES = 4 << 20 };
-
-#define RING_FILE "ring.json"
-#define SERVED_FILE "served"
-#define LOCK_FILE "lock"
 
 void kms_state_done(struct kms_state *state)
 {
     free(state->pins);
     free(state->tombstones);
+    free(state->waivers);
     *state = (struct kms_state){ 0 };
 }
 
@@ -45,16 +30,22 @@ static enum kms_code copy_array(const void *from, size_t count, size_t size, voi
 enum kms_code kms_state_copy(const struct kms_state *from, struct kms_state *ret_to,
                              struct kms_error *err)
 {
-    KMS_CLEANUP(kms_state_done) struct kms_state copy = { .promoted = from->promoted };
+    KMS_CLEANUP(kms_state_done)
+    struct kms_state copy = { .promoted = from->promoted, .drain_count = from->drain_count };
+    memcpy(copy.drains, from->drains, sizeof copy.drains);
     enum kms_code rc = copy_array(from->pins, from->pin_count, sizeof *from->pins,
                                   (void **)&copy.pins, err);
     if (rc == KMS_OK)
         rc = copy_array(from->tombstones, from->tombstone_count, sizeof *from->tombstones,
                         (void **)&copy.tombstones, err);
+    if (rc == KMS_OK)
+        rc = copy_array(from->waivers, from->waiver_count, sizeof *from->waivers,
+                        (void **)&copy.waivers, err);
     if (rc != KMS_OK)
         return rc;
     copy.pin_count = from->pin_count;
     copy.tombstone_count = from->tombstone_count;
+    copy.waiver_count = from->waiver_count;
     *ret_to = copy;
     copy = (struct kms_state){ 0 };
     return KMS_OK;
@@ -70,8 +61,7 @@ const struct kms_pin *kms_state_pin(const struct kms_state *state, uint32_t gene
 }
 
 enum kms_code kms_state_add_pin(struct kms_state *state, uint32_t generation,
-                                const uint8_t *fingerprint, const char *serial,
-                                struct kms_error *err)
+                                const uint8_t *fingerprint, struct kms_error *err)
 {
     struct kms_pin *pins = reallocarray(state->pins, state->pin_count + 1, sizeof *pins);
     if (pins == NULL)
@@ -84,7 +74,6 @@ enum kms_code kms_state_add_pin(struct kms_state *state, uint32_t generation,
     memmove(&pins[at + 1], &pins[at], (state->pin_count - at) * sizeof *pins);
     pins[at] = (struct kms_pin){ .generation = generation };
     memcpy(pins[at].fingerprint, fingerprint, KMS_FINGERPRINT_LEN);
-    snprintf(pins[at].serials[0], sizeof pins[at].serials[0], "%s", serial);
     state->pin_count++;
     return KMS_OK;
 }
@@ -100,7 +89,41 @@ enum kms_code kms_state_repin(struct kms_state *state, uint32_t generation,
         memcpy(pin->fingerprint, fingerprint, KMS_FINGERPRINT_LEN);
         return KMS_OK;
     }
-    return kms_state_add_pin(state, generation, fingerprint, "", err);
+    return kms_state_add_pin(state, generation, fingerprint, err);
+}
+
+/* The place of the token of this name among those that confirmed @pin, their count if it isn't there. */
+static size_t find_confirmation(const struct kms_pin *pin, const char *name)
+{
+    size_t at = 0;
+    while (at < pin->token_count && strcmp(pin->tokens[at].name, name) != 0)
+        at++;
+    return at;
+}
+
+const struct kms_confirmation *kms_pin_confirmation(const struct kms_pin *pin, const char *name)
+{
+    size_t at = find_confirmation(pin, name);
+    return at < pin->token_count ? &pin->tokens[at] : NULL;
+}
+
+bool kms_state_confirm(struct kms_pin *pin, const char *name, const char *serial)
+{
+    struct kms_confirmation token = { 0 };
+    snprintf(token.name, sizeof token.name, "%s", name);
+    snprintf(token.serial, sizeof token.serial, "%s", serial);
+    size_t at = find_confirmation(pin, token.name);
+    if (at < pin->token_count && strcmp(pin->tokens[at].serial, token.serial) == 0)
+        return false;
+    if (at == KMS_TOKENS_MAX)
+        at = 0;
+    if (at < pin->token_count) {
+        pin->token_count--;
+        memmove(&pin->tokens[at], &pin->tokens[at + 1],
+                (pin->token_count - at) * sizeof pin->tokens[0]);
+    }
+    pin->tokens[pin->token_count++] = token;
+    return true;
 }
 
 bool kms_state_is_buried(const struct kms_state *state, uint32_t generation)
@@ -122,6 +145,18 @@ static void remove_pin(struct kms_state *state, uint32_t generation)
     state->pin_count = kept;
 }
 
+/* Keeps the waivers of generations from @first on, but not those of @except. */
+static void keep_waivers(struct kms_state *state, uint32_t first, uint32_t except)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < state->waiver_count; i++) {
+        uint32_t generation = state->waivers[i].generation;
+        if (generation >= first && generation != except)
+            state->waivers[kept++] = state->waivers[i];
+    }
+    state->waiver_count = kept;
+}
+
 enum kms_code kms_state_bury(struct kms_state *state, uint32_t generation, struct kms_error *err)
 {
     if (!kms_state_is_buried(state, generation)) {
@@ -136,6 +171,7 @@ enum kms_code kms_state_bury(struct kms_state *state, uint32_t generation, struc
         tombstones[at] = generation;
     }
     remove_pin(state, generation);
+    keep_waivers(state, 0, generation);
     return KMS_OK;
 }
 
@@ -149,293 +185,96 @@ uint32_t kms_state_highest(const struct kms_state *state)
     return highest;
 }
 
-/* --- reading --- */
+/* --- drained tokens --- */
 
-static bool read_generation(const json_t *value, uint32_t lowest, uint32_t *ret_generation)
+static struct kms_drain *find_drain(struct kms_state *state, const char *token)
 {
-    json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (number < lowest || number > KMS_GENERATION_MAX)
+    for (size_t i = 0; i < state->drain_count; i++) {
+        if (strcmp(state->drains[i].token, token) == 0)
+            return &state->drains[i];
+    }
+    return NULL;
+}
+
+enum kms_code kms_state_drain(struct kms_state *state, const char *token, int64_t until_utc_s,
+                              struct kms_error *err)
+{
+    struct kms_drain *drain = find_drain(state, token);
+    if (drain == NULL && state->drain_count == KMS_TOKENS_MAX)
+        return kms_fail(err, KMS_E_PRECONDITION,
+                        "%d other tokens are drained: resume one that isn't in use any more",
+                        (int)KMS_TOKENS_MAX);
+    if (drain == NULL)
+        drain = &state->drains[state->drain_count++];
+    *drain = (struct kms_drain){ .until_utc_s = until_utc_s };
+    snprintf(drain->token, sizeof drain->token, "%s", token);
+    return KMS_OK;
+}
+
+bool kms_state_resume(struct kms_state *state, const char *token)
+{
+    struct kms_drain *drain = find_drain(state, token);
+    if (drain == NULL)
         return false;
-    *ret_generation = (uint32_t)number;
+    *drain = state->drains[--state->drain_count];
     return true;
 }
 
-static bool read_serials(const json_t *list, struct kms_pin *pin)
+int64_t kms_state_drained_until(const struct kms_state *state, const char *token)
 {
-    size_t most = sizeof pin->serials / sizeof pin->serials[0];
-    if (!json_is_array(list) || json_array_size(list) > most)
-        return false;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *serial = json_string_value(json_array_get(list, i));
-        if (serial == NULL || strlen(serial) >= sizeof pin->serials[i])
-            return false;
-        snprintf(pin->serials[i], sizeof pin->serials[i], "%s", serial);
+    for (size_t i = 0; i < state->drain_count; i++) {
+        if (strcmp(state->drains[i].token, token) == 0)
+            return state->drains[i].until_utc_s;
     }
-    return true;
+    return 0;
 }
 
-static bool read_pins(const json_t *list, struct kms_state *state)
+/* --- waivers --- */
+
+int kms_waiver_order(const struct kms_waiver *a, const struct kms_waiver *b)
 {
-    if (!json_is_array(list))
-        return false;
-    size_t count = json_array_size(list);
-    state->pins = calloc(count > 0 ? count : 1, sizeof *state->pins);
-    uint32_t last = 0;
-    for (size_t i = 0; i < count && state->pins != NULL; i++) {
-        const json_t *item = json_array_get(list, i);
-        struct kms_pin *pin = &state->pins[i];
-        const char *digits = json_string_value(json_object_get(item, "fingerprint"));
-        if (!read_generation(json_object_get(item, "generation"), last + 1, &pin->generation) ||
-            digits == NULL || !kms_hex_decode(digits, pin->fingerprint, KMS_FINGERPRINT_LEN) ||
-            !read_serials(json_object_get(item, "tokens"), pin))
-            return false;
-        last = pin->generation;
-        state->pin_count++;
+    if (a->generation != b->generation)
+        return a->generation < b->generation ? -1 : 1;
+    return strcmp(a->token, b->token);
+}
+
+bool kms_state_is_waived(const struct kms_state *state, uint32_t generation, const char *token)
+{
+    for (size_t i = 0; i < state->waiver_count; i++) {
+        const struct kms_waiver *waiver = &state->waivers[i];
+        if (waiver->generation == generation && strcmp(waiver->token, token) == 0)
+            return true;
     }
-    return state->pins != NULL;
+    return false;
 }
 
-static bool read_tombstones(const json_t *list, struct kms_state *state)
+enum kms_code kms_state_waive(struct kms_state *state, uint32_t generation, const char *token,
+                              struct kms_error *err)
 {
-    if (!json_is_array(list))
-        return false;
-    size_t count = json_array_size(list);
-    state->tombstones = calloc(count > 0 ? count : 1, sizeof *state->tombstones);
-    uint32_t last = 0;
-    for (size_t i = 0; i < count && state->tombstones != NULL; i++) {
-        if (!read_generation(json_array_get(list, i), last + 1, &state->tombstones[i]))
-            return false;
-        last = state->tombstones[i];
-        state->tombstone_count++;
-    }
-    return state->tombstones != NULL;
-}
-
-static enum kms_code damaged(const char *path, const char *what, struct kms_error *err)
-{
-    return kms_fail(
-        err, KMS_E_PRECONDITION,
-        "%s: %s; it holds this node's pins: restore it from a backup, or, if you know "
-        "every KEK on the token, move the whole state directory away to trust them anew",
-        path, what);
-}
-
-static enum kms_code state_from_json(const json_t *root, const char *path, const char *ring,
-                                     struct kms_state *ret_state, struct kms_error *err)
-{
-    if (!json_is_object(root))
-        return damaged(path, "is not a JSON object", err);
-    const json_t *version = json_object_get(root, "version");
-    if (!json_is_integer(version) || json_integer_value(version) < 1)
-        return damaged(path, "has no version", err);
-    if (json_integer_value(version) > KMS_STATE_VERSION)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "%s: version %lld was written by a newer hsm-kms (this one knows %d); "
-                        "nothing was changed: run the newer release",
-                        path, (long long)json_integer_value(version), (int)KMS_STATE_VERSION);
-
-    const char *name = json_string_value(json_object_get(root, "ring"));
-    if (name == NULL)
-        return damaged(path, "names no ring", err);
-    if (strcmp(name, ring) != 0)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "%s belongs to ring '%.24s', the configuration says '%s': one state_dir "
-                        "serves one ring",
-                        path, name, ring);
-
-    KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
-    if (!read_generation(json_object_get(root, "promoted"), 0, &state.promoted))
-        return damaged(path, "has no valid 'promoted'", err);
-    if (!read_pins(json_object_get(root, "pins"), &state))
-        return damaged(path, "has no valid 'pins'", err);
-    if (!read_tombstones(json_object_get(root, "tombstones"), &state))
-        return damaged(path, "has no valid 'tombstones'", err);
-    if (state.promoted != 0 && kms_state_pin(&state, state.promoted) == NULL)
-        return damaged(path, "promotes a generation that it doesn't pin", err);
-    *ret_state = state;
-    state = (struct kms_state){ 0 };
-    return KMS_OK;
-}
-
-static bool file_exists(const char *dir, const char *name)
-{
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return access(path, F_OK) == 0;
-}
-
-static enum kms_code read_absent(const char *state_dir, struct kms_state *ret_state, bool *ret_new,
-                                 struct kms_error *err)
-{
-    if (file_exists(state_dir, SERVED_FILE))
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "%s/" RING_FILE " is gone, but this node has served before: restore it "
-                        "from a backup, or remove %s/" SERVED_FILE " to trust the token anew",
-                        state_dir, state_dir);
-    *ret_state = (struct kms_state){ 0 };
-    *ret_new = true;
-    return KMS_OK;
-}
-
-enum kms_code kms_state_read(const char *state_dir, const char *ring, struct kms_state *ret_state,
-                             bool *ret_new, struct kms_error *err)
-{
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/" RING_FILE, state_dir);
-    FILE *file = fopen(path, "re");
-    if (file == NULL && errno == ENOENT)
-        return read_absent(state_dir, ret_state, ret_new, err);
-    if (file == NULL)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "can't read %s", path);
-
-    struct stat info;
-    bool sane = fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) &&
-                info.st_size <= FILE_MAX_BYTES;
-    json_error_t fault = { .line = -1 };
-    json_t *root = sane ? json_loadf(file, JSON_REJECT_DUPLICATES, &fault) : NULL;
-    fclose(file);
-    if (root == NULL) {
-        char what[128];
-        snprintf(what, sizeof what, "can't be parsed (line %d)", fault.line);
-        return damaged(path, what, err);
-    }
-    enum kms_code rc = state_from_json(root, path, ring, ret_state, err);
-    json_decref(root);
-    if (rc == KMS_OK)
-        *ret_new = false;
-    return rc;
-}
-
-/* --- writing --- */
-
-struct kms_state_dir {
-    char *path;
-    char *ring;
-    int dir_fd;
-    int lock_fd;
-};
-
-void kms_state_dir_close(struct kms_state_dir *dir)
-{
-    if (dir == NULL)
-        return;
-    if (dir->lock_fd >= 0)
-        close(dir->lock_fd);
-    if (dir->dir_fd >= 0)
-        close(dir->dir_fd);
-    free(dir->path);
-    free(dir->ring);
-    free(dir);
-}
-
-static enum kms_code check_dir(const struct kms_state_dir *dir, struct kms_error *err)
-{
-    struct stat info;
-    if (fstat(dir->dir_fd, &info) != 0)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "fstat", errno, "state_dir %s", dir->path);
-    if (info.st_uid != geteuid())
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "state_dir %s belongs to uid %u, but serve runs as uid %u: chown it",
-                        dir->path, (unsigned)info.st_uid, (unsigned)geteuid());
-    if ((info.st_mode & 077) != 0)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "state_dir %s has mode %04o, others could change this node's pins: "
-                        "chmod 0700 it",
-                        dir->path, (unsigned)(info.st_mode & 07777));
-    return KMS_OK;
-}
-
-static enum kms_code lock_dir(struct kms_state_dir *dir, struct kms_error *err)
-{
-    dir->lock_fd = openat(dir->dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (dir->lock_fd < 0)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "can't open %s/" LOCK_FILE,
-                              dir->path);
-    if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return kms_fail(err, KMS_E_PRECONDITION,
-                        "another hsm-kms serves with state_dir %s (its lock is held): stop it, or "
-                        "give this one a state_dir of its own",
-                        dir->path);
-    return KMS_OK;
-}
-
-enum kms_code kms_state_dir_open(const char *path, const char *ring, struct kms_state_dir **ret_dir,
-                                 struct kms_error *err)
-{
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *dir = calloc(1, sizeof *dir);
-    if (dir == NULL)
+    if (kms_state_is_waived(state, generation, token))
+        return KMS_OK;
+    struct kms_waiver *waivers = reallocarray(state->waivers, state->waiver_count + 1,
+                                              sizeof *waivers);
+    if (waivers == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
-    dir->dir_fd = dir->lock_fd = -1;
-    dir->path = strdup(path);
-    dir->ring = strdup(ring);
-    if (dir->path == NULL || dir->ring == NULL)
-        return kms_fail(err, KMS_E_BUSY, "out of memory");
+    state->waivers = waivers;
 
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "mkdir", errno, "can't make state_dir %s",
-                              path);
-    dir->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir->dir_fd < 0)
-        return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "can't open state_dir %s",
-                              path);
-    enum kms_code rc = check_dir(dir, err);
-    if (rc == KMS_OK)
-        rc = lock_dir(dir, err);
-    if (rc != KMS_OK)
-        return rc;
-    *ret_dir = dir;
-    dir = NULL;
+    struct kms_waiver waiver = { .generation = generation };
+    snprintf(waiver.token, sizeof waiver.token, "%s", token);
+    size_t at = state->waiver_count++;
+    for (; at > 0 && kms_waiver_order(&waivers[at - 1], &waiver) > 0; at--)
+        waivers[at] = waivers[at - 1];
+    waivers[at] = waiver;
     return KMS_OK;
 }
 
-static json_t *pin_to_json(const struct kms_pin *pin)
+void kms_state_tidy(struct kms_state *state, int64_t now_utc_s)
 {
-    char digits[2 * KMS_FINGERPRINT_LEN + 1];
-    kms_hex_encode((struct kms_bytes){ pin->fingerprint, KMS_FINGERPRINT_LEN }, digits);
-    json_t *serials = json_array();
-    for (size_t i = 0; i < sizeof pin->serials / sizeof pin->serials[0]; i++) {
-        if (pin->serials[i][0] != '\0')
-            json_array_append_new(serials, json_string(pin->serials[i]));
+    keep_waivers(state, state->promoted + 1, 0);
+    size_t kept = 0;
+    for (size_t i = 0; i < state->drain_count; i++) {
+        if (state->drains[i].until_utc_s > now_utc_s)
+            state->drains[kept++] = state->drains[i];
     }
-    return json_pack("{s:I, s:s, s:o}", "generation", (json_int_t)pin->generation, "fingerprint",
-                     digits, "tokens", serials);
-}
-
-/* NULL: out of memory. */
-static char *state_to_text(const struct kms_state *state, const char *ring)
-{
-    bool whole = true; /* a pin that got lost for want of memory must not be written down as gone */
-    json_t *pins = json_array();
-    for (size_t i = 0; i < state->pin_count; i++)
-        whole &= json_array_append_new(pins, pin_to_json(&state->pins[i])) == 0;
-    json_t *tombstones = json_array();
-    for (size_t i = 0; i < state->tombstone_count; i++)
-        whole &= json_array_append_new(tombstones,
-                                       json_integer((json_int_t)state->tombstones[i])) == 0;
-
-    json_t *root = json_pack("{s:i, s:s, s:I, s:o, s:o}", "version", KMS_STATE_VERSION, "ring",
-                             ring, "promoted", (json_int_t)state->promoted, "pins", pins,
-                             "tombstones", tombstones);
-    char *text = root != NULL && whole ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
-    return text;
-}
-
-const char *kms_state_dir_path(const struct kms_state_dir *dir)
-{
-    return dir->path;
-}
-
-enum kms_code kms_state_dir_write(struct kms_state_dir *dir, const struct kms_state *state,
-                                  struct kms_error *err)
-{
-    char *text = state_to_text(state, dir->ring);
-    if (text == NULL)
-        return kms_fail(err, KMS_E_BUSY, "out of memory");
-    enum kms_code rc = kms_durable_replace(dir->dir_fd, RING_FILE, text, err);
-    free(text);
-    if (rc != KMS_OK || file_exists(dir->path, SERVED_FILE))
-        return rc;
-    return kms_durable_replace(dir->dir_fd, SERVED_FILE,
-                               "this node has served: " RING_FILE " must not get lost", err);
+    state->drain_count = kept;
 }

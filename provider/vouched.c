@@ -85,5 +85,9 @@ bool kms_vouched_identify(const struct kms_vouched *vouched, const char *ring,
 struct kms_kek_filter kms_vouched_filter(const struct kms_vouched *vouched,
                                          const char *label_prefix)
 {
-    return (struct kms_kek_filter){ label_prefix, vouched->names, vouched->adoption_count };
+    return (struct kms_kek_filter){
+        .label_prefix = label_prefix,
+        .names = vouched->names,
+        .name_count = vouched->adoption_count,
+    };
 }

@@ -13,20 +13,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kms/algorithm.h"
 #include "kms/bytes.h"
 #include "kms/error.h"
 #include "kms/secret.h"
 
 enum {
-    KMS_FINGERPRINT_LEN = 32, /* bytes */
-    KMS_LABEL_MAX = 255,      /* bytes of a CKA_LABEL; longer ones are never ours */
-    KMS_CKA_ID_MAX = 64,      /* bytes of a CKA_ID; longer ones are cut */
-    KMS_SEED_MIN = 16,        /* bytes: what AES key wrap carries (RFC 3394 section 2) */
-    KMS_SEED_MAX = 256,       /* bytes: the longest that every module tested unwraps */
-    KMS_WRAP_OVERHEAD = 8,    /* bytes that RFC 3394 adds */
-    KMS_WRAPPED_MAX = KMS_SEED_MAX + KMS_WRAP_OVERHEAD,
-    KMS_SPKI_MAX = 1200,          /* bytes: the public key of RSA-8192 */
-    KMS_TRANSPORT_MAX = 8192 / 8, /* bytes: what RSA-8192 gives */
+    KMS_FINGERPRINT_LEN = 32,            /* bytes */
+    KMS_LABEL_MAX = 255,                 /* bytes of a CKA_LABEL; longer ones are never ours */
+    KMS_CKA_ID_MAX = 64,                 /* bytes of a CKA_ID; longer ones are cut */
+    KMS_SEED_MIN = 16,                   /* bytes: what AES key wrap carries (RFC 3394 section 2) */
+    KMS_SEED_MAX = 256,                  /* bytes: the longest that every module tested unwraps */
+    KMS_WRAP_OVERHEAD = 8,               /* bytes that RFC 3394 adds */
+    KMS_WRAPPED_MAX = KMS_SEED_MAX + 32, /* bytes: the longest that any algorithm makes of a seed */
+    KMS_TOKENS_MAX = 8,                  /* tokens of one ring */
+    KMS_TOKEN_NAME_MAX = 32,             /* bytes of a name that the configuration gives a token */
+    KMS_SPKI_MAX = 1200,                 /* bytes: the public key of RSA-8192 */
+    KMS_TRANSPORT_MAX = 8192 / 8,        /* bytes: what RSA-8192 gives */
+    KMS_SIGNATURE_MAX = 8192 / 8,        /* the same */
+    KMS_SIGNED_MAX = 512,                /* bytes that are signed at once */
 };
 
 /* The public constant C whose wrapping under a KEK makes the KEK's fingerprint:
@@ -55,6 +60,7 @@ struct kms_kek_info {
     uint32_t attributes; /* enum kms_kek_attribute: is true */
     uint32_t known;      /* enum kms_kek_attribute: the token told */
     size_t value_len;    /* bytes of the key; 0: the token didn't tell */
+    uint32_t holders;    /* bit i: on kms_inventory.tokens[i]; 0 where that has none */
     bool fingerprinted;  /* else @problem says why not */
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
     char problem[160]; /* public text; empty if none */
@@ -74,8 +80,18 @@ struct kms_kek_filter {
     const char *label_prefix;
     const struct kms_kek_name *names;
     size_t name_count;
+    uint32_t drained; /* bit i: the i-th of several tokens is left alone until the next listing */
 };
 bool kms_kek_filter_takes(const struct kms_kek_filter *filter, const struct kms_kek_info *kek);
+
+/* One of several tokens, as it answered a listing. */
+struct kms_token_listing {
+    char name[KMS_TOKEN_NAME_MAX + 1];
+    char serial[17]; /* "" if it never was reached */
+    bool listed;     /* completely; else @problem says why not */
+    bool drained;    /* by the filter: it wasn't asked */
+    char problem[160];
+};
 
 enum { KMS_OTHERS_MAX = 16 };
 struct kms_inventory {
@@ -84,6 +100,9 @@ struct kms_inventory {
     /* Some AES keys on the token that the filter doesn't take, for texts; none unless it has names. */
     struct kms_kek_name *others; /* owned */
     size_t other_count;
+    /* Of several tokens: each, in order of priority.  None: the one token listed everything. */
+    struct kms_token_listing tokens[KMS_TOKENS_MAX];
+    size_t token_count;
 };
 void kms_inventory_done(struct kms_inventory *inventory);
 
@@ -96,13 +115,19 @@ struct kms_token_info {
     char firmware[16];
     char library[64];
     char profile[16]; /* the wrap profile in use ("aes-kw"), "" before the first connection */
+    enum kms_algorithm algorithm; /* its algorithm, by which new seeds are wrapped */
     bool connected;
+    /* of several tokens only */
+    char name[KMS_TOKEN_NAME_MAX + 1];
+    bool resting;      /* it failed, and is left out until its canary is good */
+    char problem[160]; /* why it is resting, or wasn't listed; "" */
 };
 
-/* Names one KEK: both must match.  Borrowed pointers. */
+/* Names one KEK: label and fingerprint must match.  Borrowed pointers. */
 struct kms_kek_ref {
     const char *label;
     const uint8_t *fingerprint; /* KMS_FINGERPRINT_LEN bytes */
+    const char *key_id; /* what an authenticating algorithm binds a seed to; NULL: nothing */
 };
 
 /* Names one object whatever its attributes say, for commands: both must match.  Borrowed. */
@@ -152,9 +177,27 @@ struct kms_transport_import {
     const char *label;          /* NULL: only tried, nothing stays on the token */
 };
 
+/* How a token signs; both by SHA-256. */
+enum kms_signing { KMS_SIGNING_ECDSA_P256, KMS_SIGNING_RSA_PKCS1 };
+
+/* The key pair that signs for the audit log. */
+struct kms_audit_key {
+    struct kms_spki spki; /* len 0: there is none */
+    enum kms_signing signing;
+    bool made; /* by this call */
+};
+
+struct kms_signature {
+    uint8_t data[KMS_SIGNATURE_MAX]; /* of ECDSA: in DER */
+    size_t len;                      /* bytes */
+    enum kms_signing signing;
+    uint8_t key_sha256[KMS_SHA256_LEN]; /* of the public key's kms_spki */
+};
+
 struct kms_wrapped {
     uint8_t data[KMS_WRAPPED_MAX];
     size_t len; /* bytes */
+    enum kms_algorithm algorithm;
 };
 
 struct kms_keystore {
@@ -191,6 +234,9 @@ struct kms_manage_ops {
                                struct kms_error *err);
     enum kms_code (*seal)(struct kms_keystore *ks, const struct kms_object *kek,
                           int64_t deadline_ms, struct kms_error *err);
+    enum kms_code (*audit_key)(struct kms_keystore *ks, const char *label, bool make,
+                               int64_t deadline_ms, struct kms_audit_key *ret_key,
+                               struct kms_error *err);
 };
 
 /* What a plugin needs.  Every entry but @manage is mandatory.  Call through the functions below. */
@@ -204,9 +250,14 @@ struct kms_keystore_ops {
                           struct kms_bytes seed, int64_t deadline_ms,
                           struct kms_wrapped *ret_wrapped, struct kms_error *err);
     enum kms_code (*unwrap)(struct kms_keystore *ks, const struct kms_kek_ref *kek,
-                            struct kms_bytes wrapped, int64_t deadline_ms,
-                            struct kms_secret *ret_seed, struct kms_error *err);
-    void (*describe)(struct kms_keystore *ks, struct kms_token_info *ret_info);
+                            enum kms_algorithm algorithm, struct kms_bytes wrapped,
+                            int64_t deadline_ms, struct kms_secret *ret_seed,
+                            struct kms_error *err);
+    enum kms_code (*sign)(struct kms_keystore *ks, const char *label, struct kms_bytes message,
+                          int64_t deadline_ms, struct kms_signature *ret_signature,
+                          struct kms_error *err);
+    size_t (*describe)(struct kms_keystore *ks,
+                       struct kms_token_info *ret_infos); /* KMS_TOKENS_MAX */
     void (*reload)(struct kms_keystore *ks);
     void (*close)(struct kms_keystore *ks);
     const struct kms_manage_ops *manage; /* NULL: this keystore only serves */
@@ -244,14 +295,24 @@ KMS_MUST_CHECK enum kms_code kms_keystore_wrap(struct kms_keystore *ks,
 
 /* Unwraps @wrapped under @kek; on success *ret_seed owns the plaintext.  After an ambiguous CKR the
  * canary on the same KEK decides between KMS_E_CORRUPT and KMS_E_UNAVAILABLE.  KMS_E_INVALID
- * (length), KMS_E_PRECONDITION, KMS_E_BUSY, KMS_E_DEADLINE. */
+ * (length, or an algorithm that isn't the ring's and can't be had), KMS_E_PRECONDITION, KMS_E_BUSY,
+ * KMS_E_DEADLINE. */
 KMS_MUST_CHECK enum kms_code kms_keystore_unwrap(struct kms_keystore *ks,
                                                  const struct kms_kek_ref *kek,
+                                                 enum kms_algorithm algorithm,
                                                  struct kms_bytes wrapped, int64_t deadline_ms,
                                                  struct kms_secret *ret_seed,
                                                  struct kms_error *err);
 
-/* From here to kms_keystore_seal(): KMS_E_PRECONDITION if the keystore only serves. */
+/* Signs @message (KMS_SIGNED_MAX bytes at most) by the audit key with @label: of several tokens, the
+ * first that can.  The signature was checked by the public key.  KMS_E_PRECONDITION: there is no such
+ * key pair, or it isn't one; KMS_E_UNAVAILABLE, KMS_E_BUSY, KMS_E_DEADLINE. */
+KMS_MUST_CHECK enum kms_code kms_keystore_sign(struct kms_keystore *ks, const char *label,
+                                               struct kms_bytes message, int64_t deadline_ms,
+                                               struct kms_signature *ret_signature,
+                                               struct kms_error *err);
+
+/* From here to kms_keystore_audit_key(): KMS_E_PRECONDITION if the keystore only serves. */
 
 /* Generates an AES-256 KEK on the token in one atomic call: CKA_TOKEN, PRIVATE, SENSITIVE, not
  * EXTRACTABLE, WRAP and UNWRAP only, a random 16-byte CKA_ID, and @label.  Needs a connection (call
@@ -332,8 +393,18 @@ KMS_MUST_CHECK enum kms_code kms_keystore_seal(struct kms_keystore *ks,
                                                const struct kms_object *kek, int64_t deadline_ms,
                                                struct kms_error *err);
 
-/* What is known of the token now.  Never blocks on the token. */
-void kms_keystore_describe(struct kms_keystore *ks, struct kms_token_info *ret_info);
+/* The key pair with @label that was generated on the token and may sign: EC P-256, or RSA-3072 where the
+ * token has no such.  Made if there is none and @make; of several tokens, on the first.  Proved by a
+ * signature.  KMS_E_PRECONDITION: the module can't do it. */
+KMS_MUST_CHECK enum kms_code kms_keystore_audit_key(struct kms_keystore *ks, const char *label,
+                                                    bool make, int64_t deadline_ms,
+                                                    struct kms_audit_key *ret_key,
+                                                    struct kms_error *err);
+
+/* What is known now of the keystore's tokens, in order of priority; returns how many there are, at
+ * least 1.  Never blocks on a token. */
+size_t kms_keystore_describe(struct kms_keystore *ks,
+                             struct kms_token_info ret_infos[KMS_TOKENS_MAX]);
 
 /* The operator says that something changed (SIGHUP): a refused PIN may be tried again.  Doesn't
  * block, doesn't touch a live login. */

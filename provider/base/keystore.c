@@ -59,10 +59,18 @@ enum kms_code kms_keystore_wrap(struct kms_keystore *ks, const struct kms_kek_re
 }
 
 enum kms_code kms_keystore_unwrap(struct kms_keystore *ks, const struct kms_kek_ref *kek,
-                                  struct kms_bytes wrapped, int64_t deadline_ms,
-                                  struct kms_secret *ret_seed, struct kms_error *err)
+                                  enum kms_algorithm algorithm, struct kms_bytes wrapped,
+                                  int64_t deadline_ms, struct kms_secret *ret_seed,
+                                  struct kms_error *err)
 {
-    return ks->ops->unwrap(ks, kek, wrapped, deadline_ms, ret_seed, err);
+    return ks->ops->unwrap(ks, kek, algorithm, wrapped, deadline_ms, ret_seed, err);
+}
+
+enum kms_code kms_keystore_sign(struct kms_keystore *ks, const char *label,
+                                struct kms_bytes message, int64_t deadline_ms,
+                                struct kms_signature *ret_signature, struct kms_error *err)
+{
+    return ks->ops->sign(ks, label, message, deadline_ms, ret_signature, err);
 }
 
 static enum kms_code only_serves(struct kms_error *err)
@@ -161,9 +169,19 @@ enum kms_code kms_keystore_seal(struct kms_keystore *ks, const struct kms_object
                                    : only_serves(err);
 }
 
-void kms_keystore_describe(struct kms_keystore *ks, struct kms_token_info *ret_info)
+enum kms_code kms_keystore_audit_key(struct kms_keystore *ks, const char *label, bool make,
+                                     int64_t deadline_ms, struct kms_audit_key *ret_key,
+                                     struct kms_error *err)
 {
-    ks->ops->describe(ks, ret_info);
+    return ks->ops->manage != NULL
+               ? ks->ops->manage->audit_key(ks, label, make, deadline_ms, ret_key, err)
+               : only_serves(err);
+}
+
+size_t kms_keystore_describe(struct kms_keystore *ks,
+                             struct kms_token_info ret_infos[KMS_TOKENS_MAX])
+{
+    return ks->ops->describe(ks, ret_infos);
 }
 
 void kms_keystore_reload(struct kms_keystore *ks)

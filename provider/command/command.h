@@ -29,6 +29,9 @@ struct kms_command {
  * --help lists them; an unknown name is an error with a suggestion. */
 int kms_command_dispatch(const struct kms_command *commands, int argc, char **argv);
 
+int kms_command_audit(int argc, char **argv);
+int kms_command_audit_key(int argc, char **argv);
+int kms_command_audit_show(int argc, char **argv);
 int kms_command_serve(int argc, char **argv);
 int kms_command_key(int argc, char **argv);
 int kms_command_key_accept(int argc, char **argv);
@@ -52,7 +55,11 @@ int kms_command_key_wrap(int argc, char **argv);
 int kms_command_pin(int argc, char **argv);
 int kms_command_probe(int argc, char **argv);
 int kms_command_token(int argc, char **argv);
+int kms_command_token_can_stop(int argc, char **argv);
+int kms_command_token_drain(int argc, char **argv);
 int kms_command_token_host(int argc, char **argv);
+int kms_command_token_list(int argc, char **argv);
+int kms_command_token_resume(int argc, char **argv);
 int kms_command_status(int argc, char **argv);
 int kms_command_config(int argc, char **argv);
 

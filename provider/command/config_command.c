@@ -16,9 +16,8 @@ static error_t parse_config(int key, char *arg, struct argp_state *state)
 }
 
 /* What the schema can't tell of a token's URI and module, without touching either. */
-static enum kms_code check_token(const struct kms_config *config, struct kms_error *err)
+static enum kms_code check_token(const struct kms_config_token *token, struct kms_error *err)
 {
-    const struct kms_config_token *token = &config->tokens[0];
     const struct pkcs11_keystore_options options = { .module = token->module,
                                                      .uri = token->uri,
                                                      .pin_file = token->pin_file,
@@ -26,6 +25,17 @@ static enum kms_code check_token(const struct kms_config *config, struct kms_err
                                                      .sessions = token->sessions };
     KMS_CLEANUP(kms_keystore_close_ptr) struct kms_keystore *keystore = NULL;
     return pkcs11_keystore_open(&options, &keystore, err);
+}
+
+static enum kms_code check_tokens(const struct kms_config *config, struct kms_error *err)
+{
+    for (size_t i = 0; i < config->token_count; i++) {
+        struct kms_error why;
+        enum kms_code rc = check_token(&config->tokens[i], &why);
+        if (rc != KMS_OK)
+            return kms_fail(err, rc, "tokens[%zu]: %.480s", i, why.msg);
+    }
+    return KMS_OK;
 }
 
 static int run_check(int argc, char **argv)
@@ -44,7 +54,7 @@ static int run_check(int argc, char **argv)
         return KMS_EXIT_ERROR;
     KMS_CLEANUP(kms_config_done) struct kms_config config = { 0 };
     struct kms_error err = { 0 };
-    if (kms_config_load(path, &config, &err) != KMS_OK || check_token(&config, &err) != KMS_OK)
+    if (kms_config_load(path, &config, &err) != KMS_OK || check_tokens(&config, &err) != KMS_OK)
         return kms_command_fail(&err);
     kms_text_put(stdout, path);
     (void)printf(": ok\nnext: hsm-kms key list --config ");

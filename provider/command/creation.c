@@ -64,6 +64,34 @@ static json_t *nodes_json(const struct kms_creation *creation)
     return nodes;
 }
 
+static bool has_it(const struct kms_creation *creation, size_t i)
+{
+    return (creation->holders & UINT32_C(1) << i) != 0;
+}
+
+bool kms_creation_is_outstanding(const struct kms_creation *creation)
+{
+    for (size_t i = 0; i < creation->token_count; i++) {
+        bool required = (creation->required & UINT32_C(1) << i) != 0;
+        if (!has_it(creation, i) && (creation->tokens[i].listed || required))
+            return true;
+    }
+    return false;
+}
+
+static json_t *tokens_json(const struct kms_creation *creation)
+{
+    json_t *tokens = json_array();
+    for (size_t i = 0; i < creation->token_count; i++) {
+        json_t *token = json_object();
+        kms_json_set(token, "name", kms_json_text(creation->tokens[i].name));
+        kms_json_set(token, "listed", json_boolean(creation->tokens[i].listed));
+        kms_json_set(token, "has", json_boolean(has_it(creation, i)));
+        kms_json_append(tokens, token);
+    }
+    return tokens;
+}
+
 void kms_creation_print_json(const struct kms_creation *creation, const struct kms_config *config)
 {
     struct kms_kek_view view = view_of(creation);
@@ -77,6 +105,10 @@ void kms_creation_print_json(const struct kms_creation *creation, const struct k
         kms_json_set(object, "nodes", nodes_json(creation));
     if (creation->waited)
         kms_json_set(object, "active_on_all", json_boolean(creation->through));
+    if (creation->token_count > 0)
+        kms_json_set(object, "tokens", tokens_json(creation));
+    if (creation->waived[0] != '\0')
+        kms_json_set(object, "without", kms_json_text(creation->waived));
     kms_json_print(object);
 }
 
@@ -113,6 +145,21 @@ static void print_missing(const struct kms_creation *creation)
     }
 }
 
+static void print_outstanding(const struct kms_creation *creation)
+{
+    for (size_t i = 0; i < creation->token_count; i++) {
+        const struct kms_token_listing *token = &creation->tokens[i];
+        if (has_it(creation, i))
+            continue;
+        (void)printf("not yet on  %s", token->name);
+        if (!token->listed) {
+            (void)printf(": ");
+            kms_text_put(stdout, token->problem);
+        }
+        (void)putchar('\n');
+    }
+}
+
 /* 3 + N + M minutes: see "Rotation" in the operator's manual. */
 static void migration_time(const struct kms_creation *creation, const struct kms_config *config,
                            char ret_text[static KMS_RFC3339_LEN + 1])
@@ -130,6 +177,11 @@ static void print_next(const struct kms_creation *creation, const struct kms_con
     migration_time(creation, config, migration);
     if (strcmp(creation->name, "planned") == 0)
         (void)puts("next: run it again without --dry-run");
+    else if (creation->token_count > 0 && kms_creation_is_outstanding(creation))
+        (void)puts(
+            "next: no node promotes the key before it is on every token that it uses or "
+            "requires: see that the HSMs copy it (sync: native), then hsm-kms status; run it "
+            "again with --wait to wait for that");
     else if (creation->waited && !creation->through)
         (void)puts("next: nothing is lost: each node promotes the key by itself as soon as it can; "
                    "mend what is named above, run the same command again to go on waiting");
@@ -165,7 +217,12 @@ void kms_creation_print_text(const struct kms_creation *creation, const struct k
     if (creation->waited && creation->through)
         (void)printf("active on   %zu node%s\n", creation->watch->count,
                      creation->watch->count == 1 ? "" : "s");
+    print_outstanding(creation);
     if (creation->waited)
         print_missing(creation);
+    if (creation->waived[0] != '\0')
+        (void)printf("without     %s: the same command on every other node, whose plugin else "
+                     "waits for the key there\n",
+                     creation->waived);
     print_next(creation, config);
 }

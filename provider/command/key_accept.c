@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit_log.h"
 #include "command.h"
 #include "json.h"
 #include "kek_view.h"
@@ -359,6 +360,17 @@ static enum kms_code look(struct kms_keyring *keyring, const struct options *opt
                     options->generation, keyring->config.ring);
 }
 
+static enum kms_code act_recorded(struct kms_keyring *keyring, const struct options *options,
+                                  struct outcome *outcome, struct kms_error *err)
+{
+    enum kms_code rc = act(keyring, options, outcome, err);
+    const struct kms_audit_command line = {
+        .op = "key-accept", .outcome = outcome->name, .generation = options->generation, .code = rc
+    };
+    kms_audit_log_done(&keyring->config, &line);
+    return rc;
+}
+
 static int accept_key(struct kms_keyring *keyring, const struct options *options,
                       struct outcome *outcome)
 {
@@ -369,7 +381,12 @@ static int accept_key(struct kms_keyring *keyring, const struct options *options
         if (code != KMS_EXIT_OK)
             return code;
         warn_if_late(keyring, options, outcome);
-        rc = act(keyring, options, outcome, &err);
+        if (kms_audit_log_begin(&keyring->config, "key-accept", options->generation, &err) !=
+            KMS_OK) {
+            (void)kms_command_error("refused: %s", err.msg);
+            return KMS_EXIT_REFUSED;
+        }
+        rc = act_recorded(keyring, options, outcome, &err);
     }
     if (rc != KMS_OK)
         return kms_command_fail(&err);

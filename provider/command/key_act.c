@@ -130,6 +130,44 @@ static void refuse_several(const struct kms_key_scene *scene, const struct kms_k
     }
 }
 
+/* Two tokens that show no fingerprint of a disabled key can't tell that it is one. */
+static bool is_twin(const struct kms_ring_entry *entry, const struct kms_ring_entry *other)
+{
+    const struct kms_kek_info *a = &entry->kek, *b = &other->kek;
+    return entry != other && a->holders != 0 && b->holders != 0 && (a->holders & b->holders) == 0 &&
+           strcmp(a->label, b->label) == 0 && !(a->fingerprinted && b->fingerprinted);
+}
+
+/* All that @target names are one key on several tokens. */
+static bool are_twins(const struct kms_key_scene *scene, const struct kms_key_target *target,
+                      const struct kms_ring_entry *entry)
+{
+    uint32_t holders = entry->kek.holders;
+    for (size_t i = 0; i < scene->snapshot->count; i++) {
+        const struct kms_ring_entry *other = &scene->snapshot->entries[i];
+        if (other == entry || !is_meant(other, target))
+            continue;
+        if (!is_twin(entry, other) || (holders & other->kek.holders) != 0)
+            return false;
+        holders |= other->kek.holders;
+    }
+    return true;
+}
+
+size_t kms_key_twins(const struct kms_key_scene *scene, const struct kms_key_target *target,
+                     const struct kms_ring_entry *entry,
+                     const struct kms_ring_entry *ret_twins[KMS_TOKENS_MAX])
+{
+    size_t count = 0;
+    ret_twins[count++] = entry;
+    for (size_t i = 0; i < scene->snapshot->count && count < KMS_TOKENS_MAX; i++) {
+        const struct kms_ring_entry *other = &scene->snapshot->entries[i];
+        if (is_meant(other, target) && is_twin(entry, other))
+            ret_twins[count++] = other;
+    }
+    return count;
+}
+
 const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
                                           const struct kms_key_target *target,
                                           struct kms_key_outcome *outcome)
@@ -151,6 +189,8 @@ const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
         return known;
     if (count <= 1)
         return any;
+    if (are_twins(scene, target, known != NULL ? known : any))
+        return known != NULL ? known : any;
     refuse_several(scene, target, outcome);
     return NULL;
 }
@@ -287,14 +327,42 @@ static bool was_never_trusted(const struct kms_key_scene *scene, const struct km
            kms_state_pin(scene->state, entry->generation) == NULL;
 }
 
+/* One of @twins before the @at'th has the same name, so that what was done to it was done to this one. */
+static bool is_done(const struct kms_ring_entry *const *twins, size_t at)
+{
+    const struct kms_kek_info *kek = &twins[at]->kek;
+    for (size_t i = 0; i < at; i++)
+        if (kms_bytes_equal((struct kms_bytes){ kek->cka_id, kek->cka_id_len },
+                            (struct kms_bytes){ twins[i]->kek.cka_id, twins[i]->kek.cka_id_len }))
+            return true;
+    return false;
+}
+
+static enum kms_code destroy_twins(const struct kms_key_scene *scene,
+                                   const struct kms_ring_entry *const *twins, size_t count,
+                                   int64_t deadline_ms, struct kms_error *err)
+{
+    enum kms_code rc = KMS_OK;
+    for (size_t i = 0; i < count && rc == KMS_OK; i++) {
+        const struct kms_kek_info *kek = &twins[i]->kek;
+        const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
+        if (!is_done(twins, i))
+            rc = kms_keystore_destroy(scene->keystore, kek->label, id, deadline_ms, err);
+    }
+    return rc;
+}
+
 static enum kms_code remove_key(const struct kms_key_scene *scene,
+                                const struct kms_key_target *target,
                                 const struct kms_ring_entry *entry, int64_t deadline_ms,
                                 bool dry_run, struct kms_key_outcome *outcome,
                                 struct kms_error *err)
 {
     const struct kms_kek_info *kek = &entry->kek;
+    const struct kms_ring_entry *twins[KMS_TOKENS_MAX];
+    size_t twin_count = kms_key_twins(scene, target, entry, twins);
     /* the number belongs to the one that stays, too */
-    bool twin = count_of(scene, entry->generation) > 1;
+    bool twin = count_of(scene, entry->generation) > twin_count;
     outcome->kek = *kek;
     enum kms_code rc = check_state_dir(scene, err);
     if (rc != KMS_OK)
@@ -302,8 +370,7 @@ static enum kms_code remove_key(const struct kms_key_scene *scene,
     if (dry_run)
         return kms_key_report(outcome, "planned", false, "would destroy generation %" PRIu32,
                               entry->generation);
-    const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
-    rc = kms_keystore_destroy(scene->keystore, kek->label, id, deadline_ms, err);
+    rc = destroy_twins(scene, twins, twin_count, deadline_ms, err);
     if (rc != KMS_OK)
         return rc;
     if (twin)
@@ -366,13 +433,25 @@ enum kms_code kms_key_cancel(const struct kms_key_scene *scene, const struct kms
     int64_t left_ms = (entry->activation_utc_s - scene->now_utc_s) * MS_PER_S;
     int64_t deadline_ms = kms_monotonic_ms() +
                           (left_ms < TOKEN_TIMEOUT_MS ? left_ms : TOKEN_TIMEOUT_MS);
-    return remove_key(scene, entry, deadline_ms, dry_run, outcome, err);
+    return remove_key(scene, target, entry, deadline_ms, dry_run, outcome, err);
 }
 
 static bool is_disabled(const struct kms_kek_info *kek)
 {
     return (kek->known & needed_usages) == needed_usages &&
            (kek->known & kek->attributes & all_usages) == 0;
+}
+
+/* On every token. */
+static bool are_disabled(const struct kms_key_scene *scene, const struct kms_key_target *target,
+                         const struct kms_ring_entry *entry)
+{
+    const struct kms_ring_entry *twins[KMS_TOKENS_MAX];
+    size_t count = kms_key_twins(scene, target, entry, twins);
+    for (size_t i = 0; i < count; i++)
+        if (!is_disabled(&twins[i]->kek))
+            return false;
+    return true;
 }
 
 enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
@@ -385,7 +464,7 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
     const struct kms_ring_entry *entry = kms_key_pick(scene, target, outcome);
     if (outcome->refused || !ask_peers(scene, generation, entry, false, outcome))
         return KMS_OK;
-    if (entry != NULL && !is_disabled(&entry->kek))
+    if (entry != NULL && !are_disabled(scene, target, entry))
         return kms_key_refuse(outcome,
                               "generation %" PRIu32 " is in use: hsm-kms key disable %" PRIu32
                               " first, and wait for calls that miss it; key enable undoes that",
@@ -408,7 +487,8 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
                  unasked(scene));
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
-    return remove_key(scene, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome, err);
+    return remove_key(scene, target, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome,
+                      err);
 }
 
 /* --- disabling --- */
@@ -437,6 +517,29 @@ static void say_what_follows(const struct kms_key_scene *scene, uint32_t generat
         kms_key_next(outcome, "every plugin uses it again from its next refresh on");
 }
 
+/* *ret_changed: it wasn't so on every token. */
+static enum kms_code set_twins(const struct kms_key_scene *scene,
+                               const struct kms_key_target *target,
+                               const struct kms_ring_entry *entry, bool usable, bool dry_run,
+                               bool *ret_changed, struct kms_error *err)
+{
+    const struct kms_ring_entry *twins[KMS_TOKENS_MAX];
+    size_t count = kms_key_twins(scene, target, entry, twins);
+    enum kms_code rc = KMS_OK;
+    *ret_changed = false;
+    for (size_t i = 0; i < count && rc == KMS_OK; i++) {
+        const struct kms_kek_info *kek = &twins[i]->kek;
+        const struct kms_object object = { kek->label, { kek->cka_id, kek->cka_id_len } };
+        if (is_already(kek, usable))
+            continue;
+        *ret_changed = true;
+        if (!dry_run && !is_done(twins, i))
+            rc = kms_keystore_set_usage(scene->keystore, &object, usable,
+                                        kms_monotonic_ms() + TOKEN_TIMEOUT_MS, err);
+    }
+    return rc;
+}
+
 enum kms_code kms_key_set_usable(const struct kms_key_scene *scene,
                                  const struct kms_key_target *target, bool usable, bool dry_run,
                                  struct kms_key_outcome *outcome, struct kms_error *err)
@@ -463,18 +566,16 @@ enum kms_code kms_key_set_usable(const struct kms_key_scene *scene,
     outcome->kek = entry->kek;
     say_what_follows(scene, generation, usable, outcome);
     const char *name = usable ? "enabled" : "disabled";
-    if (is_already(&entry->kek, usable))
+    bool changed = false;
+    enum kms_code rc = set_twins(scene, target, entry, usable, dry_run, &changed, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (!changed)
         return kms_key_report(outcome, name, false, "generation %" PRIu32 " is %s already",
                               generation, name);
     if (dry_run)
         return kms_key_report(outcome, "planned", false, "would %s generation %" PRIu32,
                               usable ? "enable" : "disable", generation);
-    const struct kms_object object = { entry->kek.label,
-                                       { entry->kek.cka_id, entry->kek.cka_id_len } };
-    enum kms_code rc = kms_keystore_set_usage(scene->keystore, &object, usable,
-                                              kms_monotonic_ms() + TOKEN_TIMEOUT_MS, err);
-    if (rc != KMS_OK)
-        return rc;
     outcome->kek.attributes &= ~all_usages;
     outcome->kek.attributes |= usable ? needed_usages : 0;
     return kms_key_report(outcome, name, true, "%s generation %" PRIu32, name, generation);

@@ -72,10 +72,16 @@ bool kms_key_is_activated(const struct kms_key_scene *scene, const struct kms_ri
 
 /* The key on the token that @target names.  NULL: there is none, or there are several: then
  * @outcome is refused and lists them.  A disabled key shows no fingerprint, so it is meant only if
- * no other matches. */
+ * no other matches, or on several tokens: then they are one key (kms_key_twins()). */
 const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
                                           const struct kms_key_target *target,
                                           struct kms_key_outcome *outcome);
+
+/* @entry, which was picked, and the entries of the same key on other tokens, for want of a
+ * fingerprint.  Returns how many. */
+size_t kms_key_twins(const struct kms_key_scene *scene, const struct kms_key_target *target,
+                     const struct kms_ring_entry *entry,
+                     const struct kms_ring_entry *ret_twins[KMS_TOKENS_MAX]);
 
 /* The acts: KMS_OK with *outcome, or the failure of the token or of state_dir; a text says what was
  * done until then.  All may be run again. */

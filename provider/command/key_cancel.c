@@ -35,7 +35,16 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *input,
                          struct kms_key_outcome *outcome, struct kms_error *err)
 {
     const struct options *options = input;
-    return kms_key_cancel(&stage->scene, &options->key.target, options->dry_run, outcome, err);
+    const struct kms_spread spread = kms_keyring_spread(&stage->keyring, &stage->inventory);
+    uint32_t generation = options->key.target.generation;
+    size_t count = 0;
+    enum kms_code rc = kms_key_cancel(&stage->scene, &options->key.target, options->dry_run,
+                                      outcome, err);
+    if (rc != KMS_OK || outcome->refused || stage->keyring.token_count == 1)
+        return rc;
+    rc = kms_spread_discard(&spread, generation, options->dry_run, &count, err);
+    outcome->changed = outcome->changed || (count > 0 && !options->dry_run);
+    return rc;
 }
 
 static void options_done(struct options *options)
@@ -68,6 +77,7 @@ int kms_command_key_cancel(int argc, char **argv)
         .sources = &options.sources,
         .generation = options.key.target.generation,
         .dry_run = options.dry_run,
+        .reach = KMS_REACH_ALL,
         .input = &options,
         .act = act,
     };

@@ -89,6 +89,7 @@ int kms_command_key_commit(int argc, char **argv)
         .blind = options.timing.force,
         .can_force = true,
         .dry_run = options.dry_run,
+        .reach = KMS_REACH_NEW,
         .input = &options,
         .act = act,
     };

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "audit_log.h"
 #include "command.h"
 #include "creation.h"
 #include "key_plan.h"
 #include "key_settle.h"
+#include "key_tokens.h"
 #include "key_watch.h"
 #include "keyring.h"
 #include "kms/clock.h"
@@ -32,10 +34,13 @@ struct options {
 struct run {
     struct options options;
     struct kms_keyring keyring;
+    struct kms_spread spread;
     struct kms_watch watch;
     struct kms_node exports[KMS_NODE_SOURCES_MAX];
     struct kms_creation creation;
+    char waived[KMS_NAMES_TEXT_MAX];
     int64_t begun_utc_s;
+    int64_t give_up_ms; /* CLOCK_MONOTONIC: the end of --wait */
 };
 
 enum { FORCE = 256, DRY_RUN, ACTIVATE, FROM, WAIT, TIMEOUT };
@@ -233,6 +238,7 @@ static int make_plan(struct run *run)
     struct kms_key_plan *plan = &run->creation.plan;
     struct kms_error err = { 0 };
     const struct kms_kek_filter filter = kms_keyring_filter(keyring);
+    char why[KMS_REACH_TEXT_MAX];
     enum kms_code rc = kms_key_list_settled(keyring->keystore, keyring->config.ring, &filter,
                                             2 * (int64_t)KMS_KEY_PATIENCE_MS, &inventory, &err);
     struct kms_key_plan_input input = {
@@ -251,6 +257,9 @@ static int make_plan(struct run *run)
         rc = kms_keyring_judge(keyring, &inventory, input.now_utc_s, &snapshot, &err);
     if (rc != KMS_OK)
         return kms_command_fail(&err);
+    kms_keyring_note_unlisted(&inventory);
+    if (!kms_keyring_reaches(keyring, &inventory, KMS_REACH_NEW, why))
+        return refuse(why);
     note_missing(snapshot);
     input.snapshot = snapshot;
     if (kms_key_plan(&input, plan, &err) != KMS_OK)
@@ -298,13 +307,31 @@ static enum kms_code confirm(struct run *run, struct kms_error *err)
                            3 * (int64_t)KMS_KEY_PATIENCE_MS, &run->creation.kek, err);
 }
 
+/* Half of the lead is for the tokens, the other half for the nodes. */
+static int64_t give_up_utc_s(const struct run *run)
+{
+    const struct kms_key_plan *plan = &run->creation.plan;
+    if (plan->is_first || run->options.force)
+        return INT64_MAX;
+    return run->begun_utc_s + (plan->activation_utc_s - run->begun_utc_s) / 2;
+}
+
+static enum kms_code generate(const struct run *run, struct kms_kek_info *ret_kek,
+                              struct kms_error *err)
+{
+    const char *label = run->creation.plan.label;
+    if (kms_spread_is_needed(&run->spread))
+        return kms_spread_make(&run->spread, label, give_up_utc_s(run), ret_kek, err);
+    return kms_keystore_generate(run->keyring.keystore, label, kms_keyring_deadline(), ret_kek,
+                                 err);
+}
+
 static enum kms_code create(struct run *run, struct kms_error *err)
 {
     struct kms_creation *creation = &run->creation;
     struct kms_keystore *keystore = run->keyring.keystore;
     struct kms_kek_info made = { 0 };
-    enum kms_code rc = kms_keystore_generate(keystore, creation->plan.label, kms_keyring_deadline(),
-                                             &made, err);
+    enum kms_code rc = generate(run, &made, err);
     if (rc != KMS_OK)
         return rc;
     bool yielded = false;
@@ -314,7 +341,7 @@ static enum kms_code create(struct run *run, struct kms_error *err)
         return rc;
     creation->kek = made;
     creation->name = yielded ? "yielded" : "created";
-    creation->changed = !yielded;
+    creation->changed = creation->changed || !yielded;
     return yielded ? confirm(run, err) : KMS_OK;
 }
 
@@ -325,6 +352,16 @@ static enum kms_code act(struct run *run, struct kms_error *err)
     if (creation->plan.kind != KMS_KEY_CREATE)
         return confirm(run, err);
     return run->options.dry_run ? KMS_OK : create(run, err);
+}
+
+/* --- several tokens --- */
+
+/* For this node's plugin; a rerun that finds the key asks again, on other nodes, too. */
+static enum kms_code waive(const struct run *run, struct kms_error *err)
+{
+    if (run->options.dry_run || run->creation.generation <= run->creation.plan.promoted)
+        return KMS_OK;
+    return kms_keyring_waive(&run->keyring, run->creation.generation, err);
 }
 
 /* --- after: nodes --- */
@@ -347,8 +384,7 @@ static void follow(struct run *run)
                       goal.generation, activation);
     }
     creation->waited = true;
-    creation->through = kms_watch_follow(&run->watch, &goal,
-                                         kms_monotonic_ms() + run->options.timeout_ms);
+    creation->through = kms_watch_follow(&run->watch, &goal, run->give_up_ms);
 }
 
 static void print(const struct run *run)
@@ -357,6 +393,29 @@ static void print(const struct run *run)
         kms_creation_print_json(&run->creation, &run->keyring.config);
     else
         kms_creation_print_text(&run->creation, &run->keyring.config);
+}
+
+/* What changes nothing is no command for the audit log. */
+static int act_recorded(struct run *run)
+{
+    struct kms_error err = { 0 };
+    struct kms_creation *creation = &run->creation;
+    const struct kms_config *config = &run->keyring.config;
+    bool acts = creation->plan.kind == KMS_KEY_CREATE && !run->options.dry_run;
+    if (acts &&
+        kms_audit_log_begin(config, creation->command, creation->plan.generation, &err) != KMS_OK)
+        return refuse(err.msg);
+    enum kms_code rc = act(run, &err);
+    if (rc == KMS_OK)
+        kms_creation_name(creation, config->ring);
+    const struct kms_audit_command line = { .op = creation->command,
+                                            .outcome = creation->name,
+                                            .generation = creation->plan.generation,
+                                            .key_id = creation->key_id,
+                                            .code = rc };
+    if (acts)
+        kms_audit_log_done(config, &line);
+    return rc == KMS_OK ? KMS_EXIT_OK : kms_command_fail(&err);
 }
 
 static int run_all(struct run *run)
@@ -369,15 +428,25 @@ static int run_all(struct run *run)
                       "it first, or --force");
     int code = asks_nodes(&run->options) ? ask_nodes(run) : KMS_EXIT_OK;
     if (code == KMS_EXIT_OK)
+        code = kms_key_tokens_ready(&run->keyring, run->creation.command, run->options.dry_run,
+                                    run->options.force, &run->spread, &run->creation.changed);
+    if (code == KMS_EXIT_OK)
         code = make_plan(run);
+    if (code == KMS_EXIT_OK)
+        code = act_recorded(run);
     if (code != KMS_EXIT_OK)
         return code;
-    if (act(run, &err) != KMS_OK)
-        return kms_command_fail(&err);
-    kms_creation_name(&run->creation, run->keyring.config.ring);
-    if (run->options.wait && !run->options.dry_run)
+    kms_keyring_name_waived(&run->keyring, run->waived);
+    run->give_up_ms = kms_monotonic_ms() + run->options.timeout_ms;
+    enum kms_code rc = waive(run, &err);
+    if (rc == KMS_OK)
+        rc = kms_key_tokens_see(&run->keyring, run->options.wait ? run->give_up_ms : 0,
+                                &run->creation, &err);
+    if (rc == KMS_OK && run->options.wait && !run->options.dry_run)
         follow(run);
-    print(run);
+    print(run); /* whatever failed since, the key is there */
+    if (rc != KMS_OK)
+        return kms_command_fail(&err);
     bool is_missing = run->creation.waited && !run->creation.through;
     return kms_command_finish(is_missing ? KMS_EXIT_FINDINGS : KMS_EXIT_OK);
 }
@@ -410,10 +479,16 @@ static int run_as(const char *command, int argc, char **argv)
     struct run run = { .creation.command = command, .begun_utc_s = kms_utc_s() };
     if (kms_command_parse(&argp, argc, argv, &run.options) != 0)
         return KMS_EXIT_ERROR;
+    if (run.options.keyring.token != NULL)
+        return kms_command_error(
+            "--token %s: this command works on all tokens; --without leaves one "
+            "out",
+            run.options.keyring.token);
     if (run.options.timeout_ms == 0)
         run.options.timeout_ms = TIMEOUT_DEFAULT_MS;
     run.creation.dry_run = run.options.dry_run;
     run.creation.watch = &run.watch;
+    run.creation.waived = run.waived;
     return run_all(&run);
 }
 

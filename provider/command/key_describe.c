@@ -46,7 +46,11 @@ static enum kms_code describe(const struct kms_key_scene *scene, const struct km
                                        { entry->kek.cka_id, entry->kek.cka_id_len } };
     description->entry = entry;
     description->age_s = scene->now_utc_s - entry->activation_utc_s;
-    kms_keystore_describe(scene->keystore, &description->token);
+    struct kms_token_info tokens[KMS_TOKENS_MAX];
+    (void)kms_keystore_describe(scene->keystore, tokens);
+    /* of several the first that has it, which is the one to be inspected */
+    const uint32_t holders = entry->kek.holders;
+    description->token = tokens[holders != 0 ? __builtin_ctz(holders) : 0];
     enum kms_code rc = kms_keystore_inspect(scene->keystore, &object, kms_keyring_deadline(),
                                             &description->details, err);
     if (rc != KMS_OK)

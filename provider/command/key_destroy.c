@@ -75,6 +75,7 @@ int kms_command_key_destroy(int argc, char **argv)
         .sources = &options.sources,
         .generation = options.key.target.generation,
         .dry_run = options.dry_run,
+        .reach = KMS_REACH_ALL,
         .input = &options,
         .act = act,
     };

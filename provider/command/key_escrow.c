@@ -204,6 +204,7 @@ static enum kms_code act_import(const struct kms_key_stage *stage, const void *i
 {
     const struct import_options *options = input;
     const struct kms_escrow *escrow = &options->escrow;
+    const struct kms_keyring_token *only = NULL;
     char pending[KMS_PENDING_LABEL_LEN + 1];
     if (strcmp(escrow->ring, stage->scene.ring) != 0)
         return kms_key_refuse(outcome, "the file holds a key of ring '%s', not of '%s'",
@@ -211,7 +212,9 @@ static enum kms_code act_import(const struct kms_key_stage *stage, const void *i
     if (options->expects &&
         memcmp(options->expected, escrow->fingerprint, KMS_FINGERPRINT_LEN) != 0)
         return kms_key_refuse(outcome, "the file holds another key than --expect-fingerprint");
-    enum kms_code rc = check_label(stage, options->label, err);
+    enum kms_code rc = kms_keyring_one(&stage->keyring, &only, err);
+    if (rc == KMS_OK)
+        rc = check_label(stage, options->label, err);
     if (rc != KMS_OK)
         return rc;
     struct kms_key_guest guest = { .blob = { escrow->blob.data, escrow->blob.len } };

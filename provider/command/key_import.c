@@ -8,11 +8,11 @@ struct options {
     struct kms_keyring_options keyring;
     struct kms_key_timing timing;
     struct kms_key_guest guest;
-    const char *wrapped;
+    const char *wrapped, *label;
     bool expects, dry_run;
 };
 
-enum { DRY_RUN = 256, WRAPPED, EXPECT, ACTIVATE, FORCE };
+enum { DRY_RUN = 256, WRAPPED, EXPECT, ACTIVATE, FORCE, LABEL_LIKE };
 static const struct argp_option argp_options[] = {
     { "wrapped", WRAPPED, "FILE", 0, "the key under this token's transport key, of key wrap", 0 },
     { "expect-fingerprint", EXPECT, "HEX", 0, "what the custodian says that its fingerprint is",
@@ -25,6 +25,8 @@ static const struct argp_option argp_options[] = {
       "allow an activation before all nodes can know the key, or a damaged ring.json; never one "
       "before rotation.min_lead",
       0 },
+    { "label-like", LABEL_LIKE, "LABEL", 0,
+      "with --token: what the first token calls the key, once it was imported there", 0 },
     { "dry-run", DRY_RUN, NULL, 0, "unwrap and compare it, and keep nothing", 0 },
     { 0 },
 };
@@ -44,6 +46,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (!kms_hex_decode(arg, options->guest.fingerprint, KMS_FINGERPRINT_LEN))
             argp_error(state, "--expect-fingerprint is 64 hexadecimal digits");
         return 0;
+    case LABEL_LIKE:
+        options->label = arg;
+        return 0;
     case ACTIVATE:
         options->timing.activate = arg;
         return 0;
@@ -56,6 +61,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->wrapped == NULL || !options->expects)
             argp_error(state, "--wrapped and --expect-fingerprint, please");
+        if ((options->label != NULL) != (options->keyring.token != NULL))
+            argp_error(state, "--token and --label-like belong together");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -67,6 +74,17 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *input,
 {
     const struct options *options = input;
     struct kms_key_timing timing = options->timing;
+    uint32_t generation = 0;
+    int64_t activation_utc_s = 0;
+    if (options->label != NULL &&
+        !kms_label_parse(stage->scene.ring, options->label, &generation, &activation_utc_s))
+        return kms_fail(err, KMS_E_INVALID,
+                        "--label-like is a label of the ring, like %s.v2@20261201T120000Z, exactly "
+                        "as the first token has it",
+                        stage->scene.ring);
+    if (options->label != NULL)
+        return kms_key_adopt_escrow(&stage->scene, &options->guest, options->label,
+                                    options->dry_run, outcome, err);
     timing.rule = stage->keyring.config.rotation;
     return kms_key_import(&stage->scene, &options->guest, &timing, options->dry_run, outcome, err);
 }
@@ -100,6 +118,7 @@ int kms_command_key_import(int argc, char **argv)
         .blind = options.timing.force,
         .can_force = true,
         .dry_run = options.dry_run,
+        .reach = options.label != NULL ? KMS_REACH_ANY : KMS_REACH_NEW,
         .input = &options,
         .act = act,
     };

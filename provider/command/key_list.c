@@ -45,6 +45,37 @@ static void gather(const struct kms_snapshot *snapshot, struct kms_attention *at
     }
 }
 
+static bool is_on(const struct kms_ring_entry *entry, size_t token)
+{
+    return (entry->kek.holders & UINT32_C(1) << token) != 0;
+}
+
+static json_t *tokens_json(const struct kms_snapshot *snapshot, const struct kms_ring_entry *entry)
+{
+    json_t *tokens = json_array();
+    for (size_t i = 0; i < snapshot->token_count; i++)
+        if (is_on(entry, i))
+            kms_json_append(tokens, kms_json_text(snapshot->tokens[i].name));
+    return tokens;
+}
+
+/* A line under the row, where a token that was listed lacks the key. */
+static void note_tokens(const struct kms_snapshot *snapshot, const struct kms_ring_entry *entry,
+                        struct kms_table *table)
+{
+    char text[KMS_NAMES_TEXT_MAX + 16] = "";
+    size_t used = 0;
+    bool lacks = false;
+    for (size_t i = 0; i < snapshot->token_count && used < sizeof(text); i++) {
+        lacks = lacks || (snapshot->tokens[i].listed && !is_on(entry, i));
+        if (is_on(entry, i))
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s'%s'",
+                                     used > 0 ? ", " : "only on ", snapshot->tokens[i].name);
+    }
+    if (lacks && used > 0)
+        kms_table_note(table, text);
+}
+
 static void print_json(const struct kms_keyring *keyring, const struct kms_snapshot *snapshot)
 {
     KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
@@ -55,6 +86,8 @@ static void print_json(const struct kms_keyring *keyring, const struct kms_snaps
         struct kms_kek_view view = kms_kek_view_of(&snapshot->entries[i]);
         json_t *kek = json_object();
         kms_kek_view_json(&view, kek);
+        if (snapshot->token_count > 0)
+            kms_json_set(kek, "holders", tokens_json(snapshot, &snapshot->entries[i]));
         kms_json_append(keks, kek);
     }
     kms_json_set(object, "ring", kms_json_text(keyring->config.ring));
@@ -97,6 +130,7 @@ static void print_text(const struct kms_keyring *keyring, const struct kms_snaps
     for (size_t i = 0; i < snapshot->count; i++) {
         struct kms_kek_view view = kms_kek_view_of(&snapshot->entries[i]);
         kms_kek_view_row(&view, wide, table);
+        note_tokens(snapshot, &snapshot->entries[i], table);
     }
     kms_table_print(table, stdout);
     if (!keyring->state_known)

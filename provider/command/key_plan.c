@@ -214,6 +214,14 @@ static int compare_ids(const struct kms_kek_info *a, const struct kms_kek_info *
     return order != 0 ? order : (a->cka_id_len > len) - (b->cka_id_len > len);
 }
 
+bool kms_key_is_same(const struct kms_kek_info *a, const struct kms_kek_info *b)
+{
+    if (compare_ids(a, b) == 0)
+        return true;
+    return a->fingerprinted && b->fingerprinted && strcmp(a->label, b->label) == 0 &&
+           memcmp(a->fingerprint, b->fingerprint, KMS_FINGERPRINT_LEN) == 0;
+}
+
 const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inventory *inventory,
                                          const struct kms_kek_info *own)
 {
@@ -227,7 +235,7 @@ const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inve
         if (!kms_label_parse(ring, kek->label, &generation, &activation_utc_s) ||
             generation != own_generation)
             continue;
-        if (compare_ids(kek, own) != 0 && (rival == NULL || compare_ids(kek, rival) < 0))
+        if (!kms_key_is_same(kek, own) && (rival == NULL || compare_ids(kek, rival) < 0))
             rival = kek;
     }
     return rival;

@@ -55,7 +55,10 @@ void kms_key_leave_time_to_accept(const struct kms_key_plan_input *input,
 /* How long before its activation a key must exist, so that every node sees it in two refreshes. */
 int64_t kms_key_lead_s(int64_t refresh_ms, int64_t clock_skew_ms);
 
-/* The key of @inventory that has @own's generation and isn't @own, the one with the smallest CKA_ID
+/* Both are the same key: one object, or copies of it on two tokens under one label. */
+bool kms_key_is_same(const struct kms_kek_info *a, const struct kms_kek_info *b);
+
+/* The key of @inventory that has @own's generation and isn't the same, the one with the smallest CKA_ID
  * if there are several; NULL if @own is alone. */
 const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inventory *inventory,
                                          const struct kms_kek_info *own);

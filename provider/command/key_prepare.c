@@ -39,6 +39,12 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *input,
                          struct kms_key_outcome *outcome, struct kms_error *err)
 {
     const struct options *options = input;
+    const struct kms_spread spread = kms_keyring_spread(&stage->keyring, &stage->inventory);
+    if (kms_spread_is_needed(&spread))
+        return kms_key_refuse(
+            outcome, "a token of sync: escrow would never get a key that is prepared here: "
+                     "hsm-kms key create makes one on all tokens, key escrow export "
+                     "prepares one with a copy for another token");
     return kms_key_prepare(&stage->scene, options->another, options->dry_run, outcome, err);
 }
 
@@ -62,6 +68,7 @@ int kms_command_key_prepare(int argc, char **argv)
         .keyring = &options.keyring,
         .blind = true, /* it takes no number */
         .dry_run = options.dry_run,
+        .reach = KMS_REACH_NEW,
         .input = &options,
         .act = act,
     };

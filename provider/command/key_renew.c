@@ -220,6 +220,26 @@ static enum kms_code copy_key(const struct kms_key_scene *scene, const struct km
                           plan->generation, old->generation);
 }
 
+/* Of several tokens some may lack the copy, after a run that was interrupted. */
+static enum kms_code finish_copy(const struct kms_key_scene *scene,
+                                 const struct kms_ring_entry *old,
+                                 const struct kms_ring_entry *copy, bool dry_run,
+                                 struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    const struct kms_object from = { old->kek.label, { old->kek.cka_id, old->kek.cka_id_len } };
+    struct kms_kek_info made;
+    bool lacks = (old->kek.holders & ~copy->kek.holders) != 0;
+    enum kms_code rc = KMS_OK;
+    if (lacks && !dry_run)
+        rc = kms_keystore_copy(scene->keystore, &from, copy->kek.label, token_deadline_ms(), &made,
+                               err);
+    if (rc != KMS_OK)
+        return rc;
+    rc = report_copy(scene, old->generation, copy, outcome);
+    outcome->changed = lacks && !dry_run;
+    return rc;
+}
+
 enum kms_code kms_key_revert(const struct kms_key_scene *scene, const struct kms_key_target *target,
                              const struct kms_key_timing *timing, bool dry_run,
                              struct kms_key_outcome *outcome, struct kms_error *err)
@@ -229,7 +249,7 @@ enum kms_code kms_key_revert(const struct kms_key_scene *scene, const struct kms
         return KMS_OK;
     const struct kms_ring_entry *copy = find_copy(scene, old);
     if (copy != NULL)
-        return report_copy(scene, target->generation, copy, outcome);
+        return finish_copy(scene, old, copy, dry_run, outcome, err);
     struct kms_key_plan_input input;
     struct kms_key_plan plan;
     enum kms_code rc = make_plan(scene, timing, &input, &plan, err);
@@ -427,22 +447,52 @@ static enum kms_code commit_key(const struct kms_key_scene *scene, const struct 
                           backup->id, plan->generation);
 }
 
+/* Another token has the key under its label already, after a run that was interrupted: then that is the
+ * plan. */
+static bool find_half(const struct kms_key_scene *scene, const struct kms_kek_info *kek,
+                      struct kms_key_plan *plan)
+{
+    for (size_t i = 0; i < scene->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
+        if (entry->state == KMS_KEK_MISSING || !same_material(&entry->kek, kek) ||
+            entry->kek.holders == 0 || (entry->kek.holders & kek->holders) != 0)
+            continue;
+        plan->generation = entry->generation;
+        plan->activation_utc_s = entry->activation_utc_s;
+        memcpy(plan->label, entry->kek.label, sizeof(plan->label));
+        return true;
+    }
+    return false;
+}
+
+/* *outcome may be refused. */
+static enum kms_code plan_commit(const struct kms_key_scene *scene, const struct kms_kek_info *kek,
+                                 const struct kms_key_timing *timing, struct kms_key_plan *plan,
+                                 struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    struct kms_key_plan_input input;
+    char why[KMS_KEY_TEXT_MAX] = "";
+    if (find_half(scene, kek, plan))
+        return KMS_OK;
+    enum kms_code rc = make_plan(scene, timing, &input, plan, err);
+    if (rc != KMS_OK)
+        return rc;
+    if (!kms_rotation_allows(&timing->rule, KMS_ROTATION_COMMIT, &input, plan, why, sizeof(why)))
+        return kms_key_refuse(outcome, "%.900s", why);
+    (void)refuse_by_plan(plan, outcome);
+    return KMS_OK;
+}
+
 /* Plans, and does it unless @dry_run. */
 static enum kms_code commit_sound(const struct kms_key_scene *scene, const struct kms_kek_info *kek,
                                   struct kms_backup *backup, const struct kms_key_timing *timing,
                                   bool dry_run, struct kms_key_outcome *outcome,
                                   struct kms_error *err)
 {
-    struct kms_key_plan_input input;
     struct kms_key_plan plan;
-    char why[KMS_KEY_TEXT_MAX] = "";
-    enum kms_code rc = make_plan(scene, timing, &input, &plan, err);
-    if (rc != KMS_OK)
+    enum kms_code rc = plan_commit(scene, kek, timing, &plan, outcome, err);
+    if (rc != KMS_OK || outcome->refused)
         return rc;
-    if (!kms_rotation_allows(&timing->rule, KMS_ROTATION_COMMIT, &input, &plan, why, sizeof(why)))
-        return kms_key_refuse(outcome, "%.900s", why);
-    if (refuse_by_plan(&plan, outcome))
-        return KMS_OK;
     say_when(scene, plan.activation_utc_s, outcome);
     memcpy(backup->fingerprint, kek->fingerprint, KMS_FINGERPRINT_LEN);
     if (!dry_run)

@@ -79,6 +79,7 @@ int kms_command_key_revert(int argc, char **argv)
         .blind = options.timing.force,
         .can_force = true,
         .dry_run = options.dry_run,
+        .reach = KMS_REACH_NEW,
         .input = &options,
         .act = act,
     };

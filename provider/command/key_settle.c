@@ -17,14 +17,45 @@ static void pause_a_little(void)
     (void)nanosleep(&pause, NULL);
 }
 
+/* Of several tokens those that have @own were there, and the first, which makes all keys: a rival
+ * isn't seen without them. */
+static enum kms_code check_listed(const struct kms_inventory *inventory,
+                                  const struct kms_kek_info *own, struct kms_error *err)
+{
+    const uint32_t were_there = own->holders | 1;
+    for (size_t i = 0; i < inventory->token_count; i++) {
+        const struct kms_token_listing *token = &inventory->tokens[i];
+        if ((were_there & UINT32_C(1) << i) != 0 && !token->listed)
+            return kms_fail(err, KMS_E_UNAVAILABLE, "token '%s' can't be listed any more: %s",
+                            token->name, token->problem);
+    }
+    return KMS_OK;
+}
+
+static enum kms_code list_once(struct kms_keystore *ks, const struct kms_kek_filter *filter,
+                               const struct kms_kek_info *own, struct kms_inventory *ret_inventory,
+                               struct kms_error *err)
+{
+    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    enum kms_code rc = kms_keystore_list(ks, filter, kms_monotonic_ms() + TOKEN_TIMEOUT_MS,
+                                         &inventory, err);
+    if (rc == KMS_OK && own != NULL)
+        rc = check_listed(&inventory, own, err);
+    if (rc != KMS_OK)
+        return rc;
+    *ret_inventory = inventory;
+    inventory = (struct kms_inventory){ 0 };
+    return KMS_OK;
+}
+
 /* Other commands log in and destroy keys at this very time, which may look like an outage: the
- * listing after it connects anew. */
+ * listing after it connects anew.  @own: NULL, or a key that was there. */
 static enum kms_code list_filtered(struct kms_keystore *ks, const struct kms_kek_filter *filter,
+                                   const struct kms_kek_info *own,
                                    struct kms_inventory *ret_inventory, struct kms_error *err)
 {
     for (int tries = 1;; tries++) {
-        enum kms_code rc = kms_keystore_list(ks, filter, kms_monotonic_ms() + TOKEN_TIMEOUT_MS,
-                                             ret_inventory, err);
+        enum kms_code rc = list_once(ks, filter, own, ret_inventory, err);
         if (rc != KMS_E_UNAVAILABLE || tries == LIST_TRIES)
             return rc;
         pause_a_little();
@@ -32,13 +63,13 @@ static enum kms_code list_filtered(struct kms_keystore *ks, const struct kms_kek
 }
 
 /* All that can have made a key of the ring: its label says so. */
-static enum kms_code list(struct kms_keystore *ks, const char *ring,
+static enum kms_code list(struct kms_keystore *ks, const char *ring, const struct kms_kek_info *own,
                           struct kms_inventory *ret_inventory, struct kms_error *err)
 {
     char prefix[KMS_RING_MAX + 3];
     (void)snprintf(prefix, sizeof(prefix), "%s.v", ring);
     const struct kms_kek_filter filter = { .label_prefix = prefix };
-    return list_filtered(ks, &filter, ret_inventory, err);
+    return list_filtered(ks, &filter, own, ret_inventory, err);
 }
 
 enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring,
@@ -48,7 +79,7 @@ enum kms_code kms_key_list_settled(struct kms_keystore *ks, const char *ring,
     int64_t begun_ms = kms_monotonic_ms();
     for (;;) {
         KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
-        enum kms_code rc = list_filtered(ks, filter, &inventory, err);
+        enum kms_code rc = list_filtered(ks, filter, NULL, &inventory, err);
         if (rc != KMS_OK)
             return rc;
         int64_t waited_ms = kms_monotonic_ms() - begun_ms;
@@ -72,7 +103,7 @@ static enum kms_code find_rival(struct kms_keystore *ks, const char *ring, int64
     int64_t give_up_ms = kms_monotonic_ms() + patience_ms;
     for (;;) {
         KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
-        enum kms_code rc = list(ks, ring, &inventory, err);
+        enum kms_code rc = list(ks, ring, own, &inventory, err);
         if (rc != KMS_OK)
             return rc;
         const struct kms_kek_info *rival = kms_key_rival(ring, &inventory, own);
@@ -93,7 +124,7 @@ static enum kms_code find_standing(struct kms_keystore *ks, const char *ring,
 {
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     struct kms_error why = { 0 };
-    enum kms_code rc = list(ks, ring, &inventory, &why);
+    enum kms_code rc = list(ks, ring, own, &inventory, &why);
     if (rc != KMS_OK)
         return kms_fail(err, rc,
                         "'%s' was destroyed for another key of its generation, which can't be "
@@ -137,11 +168,10 @@ enum kms_code kms_key_settle(struct kms_keystore *ks, const char *ring, int64_t 
 
 static bool is_listed(const struct kms_inventory *inventory, const struct kms_kek_info *kek)
 {
-    const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
+    struct kms_bytes label = kms_bytes_of(kek->label);
     for (size_t i = 0; i < inventory->count; i++) {
-        const struct kms_kek_info *other = &inventory->keks[i];
-        if (strcmp(other->label, kek->label) == 0 &&
-            kms_bytes_equal((struct kms_bytes){ other->cka_id, other->cka_id_len }, id))
+        const struct kms_kek_info *listed = &inventory->keks[i];
+        if (kms_bytes_equal(kms_bytes_of(listed->label), label) && kms_key_is_same(listed, kek))
             return true;
     }
     return false;
@@ -155,7 +185,7 @@ enum kms_code kms_key_confirm(struct kms_keystore *ks, const char *ring, int64_t
     bool was_alone = false;
     for (;;) {
         KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
-        enum kms_code rc = list(ks, ring, &inventory, err);
+        enum kms_code rc = list(ks, ring, kek, &inventory, err);
         if (rc != KMS_OK)
             return rc;
         const struct kms_kek_info *rival = kms_key_rival(ring, &inventory, kek);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "audit_log.h"
 #include "client.h"
 #include "command.h"
 #include "json.h"
@@ -266,19 +267,96 @@ static int refuse_blindly(const struct kms_key_job *job)
     return KMS_EXIT_REFUSED;
 }
 
+/* --- several tokens --- */
+
+static int refuse_token(const struct kms_key_job *job)
+{
+    return kms_command_error("--token %s: this command works on all tokens; --without leaves one "
+                             "out",
+                             job->keyring->token);
+}
+
+/* Without a new generation there is nothing to wait for. */
+static enum kms_code waive(const struct kms_key_stage *stage, const struct kms_key_outcome *outcome,
+                           struct kms_error *err)
+{
+    struct kms_membership member = { .generation = 0 };
+    if (!kms_vouched_identify(&stage->keyring.vouched, stage->scene.ring, &outcome->kek, &member) ||
+        member.generation <= kms_key_promoted(&stage->scene))
+        return KMS_OK;
+    return kms_keyring_waive(&stage->keyring, member.generation, err);
+}
+
+/* What --without means for the tokens that it names. */
+static enum kms_code settle_waived(const struct kms_key_job *job, const struct kms_key_stage *stage,
+                                   struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    char names[KMS_NAMES_TEXT_MAX], next[KMS_KEY_TEXT_MAX];
+    kms_keyring_name_waived(&stage->keyring, names);
+    if (names[0] == '\0' || outcome->refused || job->reach == KMS_REACH_ANY)
+        return KMS_OK;
+    memcpy(next, outcome->next, sizeof(next));
+    if (job->reach == KMS_REACH_ALL) {
+        kms_key_next(outcome, "%.600s; what %s has of the key is untouched", next, names);
+        return KMS_OK;
+    }
+    kms_key_next(
+        outcome,
+        "%.500s; the same command on every other node, whose plugin else waits for the key "
+        "on %s",
+        next, names);
+    return job->dry_run ? KMS_OK : waive(stage, outcome, err);
+}
+
+static void record(const struct kms_key_job *job, const struct kms_key_stage *stage,
+                   const struct kms_key_outcome *outcome, enum kms_code code)
+{
+    char key_id[KMS_KEY_ID_LEN + 1];
+    struct kms_kek_view view = view_of(&stage->keyring, &outcome->kek, key_id);
+    const struct kms_audit_command line = {
+        .op = job->name,
+        .outcome = outcome->refused ? "refused" : outcome->name,
+        .generation = view.generation != 0 ? view.generation : job->generation,
+        .key_id = key_id,
+        .code = code,
+    };
+    kms_audit_log_done(&stage->keyring.config, &line);
+}
+
+/* Nothing is done that the audit log doesn't have. */
+static enum kms_code act(const struct kms_key_job *job, const struct kms_key_stage *stage,
+                         struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    if (job->dry_run)
+        return job->act(stage, job->input, outcome, err);
+    const struct kms_config *config = &stage->keyring.config;
+    if (kms_audit_log_begin(config, job->name, job->generation, err) != KMS_OK)
+        return kms_key_refuse(outcome, "%s", err->msg);
+    enum kms_code rc = job->act(stage, job->input, outcome, err);
+    record(job, stage, outcome, rc);
+    return rc;
+}
+
 int kms_key_job_run(const struct kms_key_job *job)
 {
     KMS_CLEANUP(kms_key_stage_done) struct kms_key_stage stage = { 0 };
     struct kms_key_outcome outcome = { .name = "" };
     struct kms_error err = { 0 };
+    char why[KMS_REACH_TEXT_MAX];
+    if (job->reach != KMS_REACH_ANY && job->keyring->token != NULL)
+        return refuse_token(job);
     const struct kms_key_inquiry inquiry = { job->ask_node, job->sources, job->generation };
     enum kms_code rc = kms_key_stage_init(&stage, job->keyring, &inquiry, &err);
     if (stage.keyring.state_fault.code != KMS_OK && !job->blind)
         return refuse_blindly(job);
     if (stage.survey.unanswered)
         return refuse(err.msg);
+    if (rc == KMS_OK && !kms_keyring_reaches(&stage.keyring, &stage.inventory, job->reach, why))
+        return refuse(why);
     if (rc == KMS_OK)
-        rc = job->act(&stage, job->input, &outcome, &err);
+        rc = act(job, &stage, &outcome, &err);
+    if (rc == KMS_OK)
+        rc = settle_waived(job, &stage, &outcome, &err);
     if (rc != KMS_OK)
         return kms_command_fail(&err);
     if (outcome.refused)

@@ -54,7 +54,8 @@ struct kms_key_job {
     bool blind;                       /* ring.json may be damaged */
     bool can_force;                   /* --force is what makes @blind */
     bool dry_run;
-    const void *input; /* the command's options */
+    enum kms_keyring_reach reach; /* the tokens without which it is refused; but ANY: not --token */
+    const void *input;            /* the command's options */
     enum kms_code (*act)(const struct kms_key_stage *stage, const void *input,
                          struct kms_key_outcome *outcome, struct kms_error *err);
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "audit_log.h"
 #include "command.h"
 #include "json.h"
 #include "key_file.h"
@@ -46,18 +47,36 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static enum kms_code get_key(struct run *run, struct kms_error *err)
+/* Whether there is a key already shows only when one is asked for, so that has its lines, too. */
+static enum kms_code make_key(struct run *run, struct kms_error *err)
 {
     char label[KMS_TRANSPORT_LABEL_LEN + 1];
+    const struct kms_config *config = &run->keyring.config;
+    struct kms_audit_command line = { .op = "key-transport-key" };
+    kms_transport_label(config->ring, label);
+    enum kms_code rc = KMS_OK;
+    if (!run->dry_run)
+        rc = kms_audit_log_begin(config, line.op, 0, err);
+    if (rc != KMS_OK)
+        return rc;
+    rc = kms_keystore_transport_key(run->keyring.keystore, label, !run->dry_run,
+                                    kms_monotonic_ms() + MAKING_MS, &run->key, err);
+    line.code = rc;
+    if (rc == KMS_OK)
+        line.outcome = run->key.made ? "created" : "there";
+    if (!run->dry_run)
+        kms_audit_log_done(config, &line);
+    return rc;
+}
+
+static enum kms_code get_key(struct run *run, struct kms_error *err)
+{
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     enum kms_code rc = kms_keyring_init(&run->keyring, &run->options, err);
     if (rc == KMS_OK) /* which connects */
         rc = kms_keyring_list(&run->keyring, &inventory, err);
-    if (rc != KMS_OK)
-        return rc;
-    kms_transport_label(run->keyring.config.ring, label);
-    rc = kms_keystore_transport_key(run->keyring.keystore, label, !run->dry_run,
-                                    kms_monotonic_ms() + MAKING_MS, &run->key, err);
+    if (rc == KMS_OK)
+        rc = make_key(run, err);
     if (rc != KMS_OK || run->key.spki.len == 0)
         return rc;
     kms_spki_digest(&run->key.spki, run->digest);

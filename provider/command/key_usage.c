@@ -58,6 +58,7 @@ static int run(const struct argp *argp, const char *name, bool usable, int argc,
         .sources = usable ? NULL : &options.sources,
         .generation = options.key.target.generation,
         .dry_run = options.dry_run,
+        .reach = KMS_REACH_ALL,
         .input = &options,
         .act = act,
     };

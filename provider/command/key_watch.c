@@ -102,7 +102,7 @@ static enum kms_code wrap(const struct kms_watch_goal *goal, const struct kms_se
                           int64_t deadline_ms, struct kms_wrapped *ret_wrapped,
                           struct kms_error *err)
 {
-    const struct kms_kek_ref kek = { goal->kek->label, goal->kek->fingerprint };
+    const struct kms_kek_ref kek = { goal->kek->label, goal->kek->fingerprint, NULL };
     enum kms_code rc = kms_keystore_wrap(goal->keystore, &kek, kms_secret_bytes(seed), deadline_ms,
                                          ret_wrapped, err);
     if (rc != KMS_E_UNAVAILABLE)

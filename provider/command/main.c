@@ -13,6 +13,7 @@ static const struct kms_command commands[] = {
     { "token-host", kms_command_token_host, "serve's own child, which has the PKCS#11 library" },
     { "probe", kms_command_probe, "try Status, Encrypt and Decrypt on a running plugin" },
     { "status", kms_command_status, "what a running plugin says of itself" },
+    { "audit", kms_command_audit, "check and show the audit log" },
     { "config", kms_command_config, "check the configuration; print its reference" },
     { NULL, NULL, NULL },
 };

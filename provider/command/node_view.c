@@ -150,6 +150,7 @@ static json_t *tokens_json(const Hsmkms__Node__V1__DescribeResponse *description
     for (size_t i = 0; i < description->n_tokens; i++) {
         const Hsmkms__Node__V1__Token *token = description->tokens[i];
         json_t *object = json_object();
+        kms_json_set(object, "name", kms_json_text(token->name));
         kms_json_set(object, "label", kms_json_text(token->label));
         kms_json_set(object, "serial", kms_json_text(token->serial));
         kms_json_set(object, "model", kms_json_text(token->model));
@@ -158,6 +159,11 @@ static json_t *tokens_json(const Hsmkms__Node__V1__DescribeResponse *description
         kms_json_set(object, "library", kms_json_text(token->library));
         kms_json_set(object, "profile", kms_json_text(token->profile));
         kms_json_set(object, "connected", json_boolean(token->connected));
+        kms_json_set(object, "in_use", json_boolean(token->in_use));
+        kms_json_set(object, "required", json_boolean(token->required));
+        kms_json_set(object, "resting", json_boolean(token->resting));
+        kms_json_set(object, "drained_until", kms_json_time(token->drained_until));
+        kms_json_set(object, "problem", kms_json_text(token->problem));
         kms_json_append(array, object);
     }
     return array;
@@ -177,6 +183,14 @@ static struct kms_kek_view view_of(const Hsmkms__Node__V1__Kek *kek)
     };
 }
 
+static json_t *holders_json(const Hsmkms__Node__V1__Kek *kek)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < kek->n_holders; i++)
+        kms_json_append(array, kms_json_text(kek->holders[i]));
+    return array;
+}
+
 static json_t *keks_json(const Hsmkms__Node__V1__DescribeResponse *description)
 {
     json_t *keks = json_array();
@@ -185,6 +199,8 @@ static json_t *keks_json(const Hsmkms__Node__V1__DescribeResponse *description)
         json_t *kek = json_object();
         kms_kek_view_json(&view, kek);
         kms_json_set(kek, "seen_since", kms_json_time(description->keks[i]->seen_since));
+        kms_json_set(kek, "may_unwrap", json_boolean(description->keks[i]->may_unwrap));
+        kms_json_set(kek, "holders", holders_json(description->keks[i]));
         kms_json_append(keks, kek);
     }
     return keks;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "audit_log.h"
 #include "command.h"
 #include "json.h"
 #include "keyring.h"
@@ -181,11 +182,30 @@ static void print_text(const struct pkcs11_pin_trial *trial, bool of_service)
 
 /* --- running --- */
 
-static enum kms_code check_pin(const struct kms_keyring *keyring, bool of_service,
+static enum kms_code check_pin(const struct kms_keyring *keyring,
+                               const struct kms_keyring_token *token,
                                struct pkcs11_pin_trial *trial, struct kms_error *err)
 {
-    const struct pkcs11_keystore_options options = kms_keyring_token(keyring, of_service);
+    const struct pkcs11_keystore_options options = kms_keyring_open_options(keyring, token);
     return pkcs11_pin_check(&options, NULL, kms_keyring_deadline(), trial, err);
+}
+
+/* No attempt is spent that the audit log doesn't have. */
+static int check_recorded(const struct kms_keyring *keyring, const struct kms_keyring_token *token,
+                          struct pkcs11_pin_trial *trial, struct kms_error *err)
+{
+    struct kms_audit_command line = { .op = "pin-check", .token = token->config->name };
+    if (trial->spend &&
+        kms_audit_log_begin_on(&keyring->config, line.op, line.token, err) != KMS_OK) {
+        (void)kms_command_error("refused: %s", err->msg);
+        return KMS_EXIT_REFUSED;
+    }
+    line.code = check_pin(keyring, token, trial, err);
+    if (line.code == KMS_OK)
+        line.outcome = outcomes[trial->outcome];
+    if (trial->spend)
+        kms_audit_log_done(&keyring->config, &line);
+    return line.code == KMS_OK ? KMS_EXIT_OK : kms_command_fail(err);
 }
 
 static int run_check(int argc, char **argv)
@@ -207,17 +227,19 @@ static int run_check(int argc, char **argv)
     struct kms_error err = { 0 };
     struct pkcs11_pin_trial trial = { .spend = !options.dry_run,
                                       .last_attempt = options.last_attempt };
+    const struct kms_keyring_token *token = NULL;
     enum kms_code rc = kms_keyring_init(&keyring, &options.keyring, &err);
-    bool of_service = rc == KMS_OK &&
-                      kms_keyring_uses_service_pin(&options.keyring, &keyring.config);
     if (rc == KMS_OK)
-        rc = check_pin(&keyring, of_service, &trial, &err);
+        rc = kms_keyring_one(&keyring, &token, &err);
     if (rc != KMS_OK)
         return kms_command_fail(&err);
+    int code = check_recorded(&keyring, token, &trial, &err);
+    if (code != KMS_EXIT_OK)
+        return code;
     if (options.keyring.json)
-        print_json(&trial, of_service);
+        print_json(&trial, token->of_service);
     else
-        print_text(&trial, of_service);
+        print_text(&trial, token->of_service);
     return kms_command_finish(exit_code(trial.outcome));
 }
 

@@ -2,10 +2,13 @@
 #include "plugin.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "audit_log.h"
+#include "audit_signer.h"
 #include "kms/log.h"
 #include "refresher.h"
 #include "ring.h"
@@ -18,6 +21,10 @@
 
 struct kms_plugin {
     char node[HOST_NAME_MAX + 1];
+    struct kms_audit *audit; /* NULL: none is configured */
+    struct kms_audit_options admin_audit;
+    char audit_label[KMS_AUDIT_KEY_LABEL_LEN + 1];
+    struct kms_audit_signer *signer;
     struct kms_socket *socket;
     struct kms_state_dir *state_dir;
     struct kms_keystore *keystore;
@@ -32,6 +39,7 @@ static void close_parts(struct kms_plugin *plugin)
 {
     if (plugin == NULL)
         return;
+    kms_audit_signer_close(plugin->signer); /* with a last use of the token */
     kms_socket_stop(plugin->socket);
     kms_service_close(plugin->service);
     kms_refresher_close(plugin->refresher);
@@ -39,9 +47,36 @@ static void close_parts(struct kms_plugin *plugin)
     kms_keystore_close(plugin->keystore);
     kms_state_dir_close(plugin->state_dir);
     kms_socket_close(plugin->socket);
+    kms_audit_close(plugin->audit);
     free(plugin);
 }
 KMS_DEFINE_CLOSE_PTR(struct kms_plugin *, close_parts)
+
+static enum kms_code open_audit(struct kms_plugin *plugin, const struct kms_config *config,
+                                struct kms_error *err)
+{
+    gethostname(plugin->node, sizeof plugin->node - 1);
+    struct kms_audit_options options = kms_audit_log_options(config, "serve", plugin->node);
+    return options.path != NULL ? kms_audit_open(&options, &plugin->audit, err) : KMS_OK;
+}
+
+static enum kms_code open_signer(struct kms_plugin *plugin, const struct kms_config *config,
+                                 struct kms_error *err)
+{
+    if (plugin->audit == NULL)
+        return KMS_OK;
+    plugin->admin_audit = kms_audit_log_options(config, "admin", plugin->node);
+    plugin->admin_audit.one_shot = true;
+    plugin->admin_audit.encrypt = NULL; /* checkpoints aren't sealed, so it needs no key */
+    kms_audit_key_label(config->ring, plugin->audit_label);
+    const struct kms_audit_signer_options options = {
+        .audit = plugin->audit,
+        .admin = &plugin->admin_audit,
+        .keystore = plugin->keystore,
+        .label = plugin->audit_label,
+    };
+    return kms_audit_signer_open(&options, &plugin->signer, err);
+}
 
 static enum kms_code open_socket(struct kms_plugin *plugin, const struct kms_config *config,
                                  struct kms_error *err)
@@ -52,8 +87,19 @@ static enum kms_code open_socket(struct kms_plugin *plugin, const struct kms_con
         .group = config->socket.group,
         .allow_uids = config->socket.allow_uids,
         .allow_uid_count = config->socket.allow_uid_count,
+        .audit = plugin->audit,
     };
     return kms_socket_open(&options, &plugin->socket, err);
+}
+
+static void set_token_rules(const struct kms_config *config, struct kms_token_rules *ret_rules)
+{
+    ret_rules->count = config->token_count;
+    for (size_t i = 0; i < config->token_count; i++) {
+        (void)snprintf(ret_rules->items[i].name, sizeof ret_rules->items[i].name, "%s",
+                       config->tokens[i].name);
+        ret_rules->items[i].required = config->tokens[i].required;
+    }
 }
 
 static enum kms_code open_ring(struct kms_plugin *plugin, const struct kms_config *config,
@@ -69,6 +115,7 @@ static enum kms_code open_ring(struct kms_plugin *plugin, const struct kms_confi
         return rc;
 
     struct kms_ring_options options = { .name = config->ring };
+    set_token_rules(config, &options.tokens);
     rc = kms_config_vouched(config, &options.vouched, err);
     if (rc != KMS_OK)
         return rc;
@@ -85,13 +132,13 @@ static enum kms_code open_service(struct kms_plugin *plugin, const struct kms_co
         .keystore = plugin->keystore,
         .keks = plugin->ring,
         .state_dir = plugin->state_dir,
+        .audit = plugin->audit,
         .refresh_ms = config->refresh_ms,
         .canary_ms = config->canary_ms,
     };
     enum kms_code rc = kms_refresher_open(&refresher, &plugin->refresher, err);
     if (rc != KMS_OK)
         return rc;
-    gethostname(plugin->node, sizeof plugin->node - 1);
     struct kms_service_options service = {
         .ring = config->ring,
         .version = KMS_VERSION,
@@ -99,11 +146,23 @@ static enum kms_code open_service(struct kms_plugin *plugin, const struct kms_co
         .keystore = plugin->keystore,
         .keks = plugin->ring,
         .refresher = plugin->refresher,
+        .audit = plugin->audit,
         .refresh_ms = config->refresh_ms,
         .canary_ms = config->canary_ms,
         .clock_skew_ms = config->clock_skew_ms,
     };
     return kms_service_open(&service, &plugin->service, err);
+}
+
+/* As many as the token with the most sessions can use, since any may be the one that serves; on one
+ * with fewer, calls wait for a session. */
+static unsigned count_workers(const struct kms_config *config)
+{
+    unsigned workers = 0;
+    for (size_t i = 0; i < config->token_count; i++)
+        if (config->tokens[i].sessions > workers)
+            workers = config->tokens[i].sessions;
+    return workers;
 }
 
 /* Threads start here: the server's, the refresher's, and last the one that accepts. */
@@ -113,7 +172,7 @@ static enum kms_code start(struct kms_plugin *plugin, const struct kms_config *c
     struct kms_server_options options = {
         .service = plugin->service,
         .methods = kms_rpc_methods,
-        .workers = config->tokens[0].sessions,
+        .workers = count_workers(config),
     };
     enum kms_code rc = kms_server_open(&options, &plugin->server, err);
     if (rc == KMS_OK)
@@ -131,7 +190,9 @@ enum kms_code kms_plugin_open(const struct kms_config *config, struct kms_plugin
     KMS_CLEANUP(close_parts_ptr) struct kms_plugin *plugin = calloc(1, sizeof *plugin);
     if (plugin == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
-    enum kms_code rc = open_socket(plugin, config, err);
+    enum kms_code rc = open_audit(plugin, config, err);
+    if (rc == KMS_OK)
+        rc = open_socket(plugin, config, err);
     if (rc == KMS_OK)
         rc = open_ring(plugin, config, err);
     if (rc == KMS_OK)
@@ -139,9 +200,12 @@ enum kms_code kms_plugin_open(const struct kms_config *config, struct kms_plugin
     if (rc == KMS_OK)
         rc = open_service(plugin, config, err);
     if (rc == KMS_OK)
+        rc = open_signer(plugin, config, err);
+    if (rc == KMS_OK)
         rc = start(plugin, config, err);
     if (rc != KMS_OK)
         return rc;
+    kms_audit_write_event(plugin->audit, &(struct kms_audit_event){ .op = "started" });
     kms_log(KMS_LOG_INFO, "serving", KMS_F_TEXT("version", KMS_VERSION),
             KMS_F_TEXT("ring", config->ring), KMS_F_TEXT("socket", config->socket.path));
     *ret_plugin = plugin;
@@ -151,6 +215,8 @@ enum kms_code kms_plugin_open(const struct kms_config *config, struct kms_plugin
 
 enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err)
 {
+    kms_audit_probe(plugin->audit);
+    kms_audit_signer_tick(plugin->signer);
     return kms_service_health(plugin->service, err);
 }
 
@@ -177,6 +243,7 @@ bool kms_plugin_close(struct kms_plugin *plugin, int64_t grace_ms)
     kms_socket_stop(plugin->socket);
     if (!kms_server_stop(plugin->server, grace_ms))
         return false;
+    kms_audit_write_event(plugin->audit, &(struct kms_audit_event){ .op = "stopped" });
     close_parts(plugin);
     return true;
 }

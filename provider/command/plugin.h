@@ -17,7 +17,8 @@ struct kms_plugin;
 KMS_MUST_CHECK enum kms_code kms_plugin_open(const struct kms_config *config,
                                              struct kms_plugin **ret_plugin, struct kms_error *err);
 
-/* What Status would say now, without a promotion step.  Never blocks. */
+/* What Status would say now, without a promotion step.  Tries an audit log again that couldn't be
+ * written, so call it now and then; else it doesn't block. */
 KMS_MUST_CHECK enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err);
 
 /* SIGHUP: a refused PIN may be tried again; the token is listed anew; `pins:` of @config take the

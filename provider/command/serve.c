@@ -95,6 +95,7 @@ static void block_signals(sigset_t *ret_signals)
     sigaddset(ret_signals, SIGHUP);
     sigprocmask(SIG_BLOCK, ret_signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is one that can't be written */
 }
 
 static void give_up(int number)

@@ -64,9 +64,13 @@ static void gather(const Hsmkms__Node__V1__DescribeResponse *description,
     }
     for (size_t i = 0; i < description->n_tokens; i++) {
         const Hsmkms__Node__V1__Token *token = description->tokens[i];
-        char text[128];
-        (void)snprintf(text, sizeof(text), "token '%.80s' is not connected", token->label);
-        if (token->label[0] != '\0' && !token->connected)
+        char text[256];
+        if (token->name[0] != '\0')
+            (void)snprintf(text, sizeof(text), "token '%s': %.200s", token->name, token->problem);
+        else
+            (void)snprintf(text, sizeof(text), "token '%.80s' is not connected", token->label);
+        bool one_is_away = token->name[0] == '\0' && token->label[0] != '\0' && !token->connected;
+        if (one_is_away || token->problem[0] != '\0')
             kms_attention_add(attention, text, text);
     }
 }
@@ -97,18 +101,35 @@ static void print_health(const Hsmkms__Node__V1__Health *health)
         print_field("", health->message);
 }
 
+/* Of several: what it is to this node. */
+static void use_text(const Hsmkms__Node__V1__Token *token, char *ret_text, size_t size)
+{
+    char until[KMS_RFC3339_LEN + 1] = "";
+    if (token->drained_until != 0)
+        kms_time_text(token->drained_until, until, sizeof(until));
+    const char *use = token->in_use ? "in use" : "NOT IN USE";
+    if (token->drained_until != 0)
+        use = "drained until ";
+    (void)snprintf(ret_text, size, "%s: %s%s%s%s: ", token->name, use, until,
+                   token->resting ? ", resting" : "", token->required ? "" : ", not required");
+}
+
 static void print_token(const Hsmkms__Node__V1__Token *token)
 {
-    char text[256];
-    if (token->label[0] == '\0') {
-        print_field("token", "not reached yet");
-        return;
-    }
-    (void)snprintf(text, sizeof(text), "%s (%s %s, serial %s, firmware %s, %s%s%s)", token->label,
-                   token->manufacturer, token->model, token->serial, token->firmware,
-                   token->connected ? "connected" : "NOT CONNECTED",
-                   token->profile[0] != '\0' ? ", " : "", token->profile);
+    char text[512], use[128] = "";
+    if (token->name[0] != '\0')
+        use_text(token, use, sizeof(use));
+    if (token->label[0] == '\0')
+        (void)snprintf(text, sizeof(text), "%snot reached yet", use);
+    else
+        (void)snprintf(text, sizeof(text),
+                       "%s%.80s (%.80s %.32s, serial %.32s, firmware %.32s, %s%s%.32s)", use,
+                       token->label, token->manufacturer, token->model, token->serial,
+                       token->firmware, token->connected ? "connected" : "NOT CONNECTED",
+                       token->profile[0] != '\0' ? ", " : "", token->profile);
     print_field("token", text);
+    if (token->problem[0] != '\0')
+        print_field("", token->problem);
 }
 
 static void print_keks(const Hsmkms__Node__V1__DescribeResponse *description)

@@ -7,7 +7,7 @@
 #include "survey.h"
 #include "text.h"
 
-enum { COLUMNS = 5, NUMBER_TEXT = 24, SIZES_TEXT = 48, USES_TEXT = 64 };
+enum { COLUMNS = 5, PROFILE_COLUMNS = 4, NUMBER_TEXT = 24, SIZES_TEXT = 48, USES_TEXT = 64 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -113,6 +113,24 @@ static void print_mechanisms(const struct pkcs11_survey *survey)
     kms_table_print(table, stdout);
 }
 
+static void print_profiles(const struct pkcs11_survey *survey)
+{
+    static const char *const header[PROFILE_COLUMNS] = { "PROFILE", "NUMBER", "WORKS", "ANSWER" };
+    KMS_CLEANUP(kms_table_close_ptr) struct kms_table *table = kms_table_open(PROFILE_COLUMNS);
+    for (size_t i = 0; i < PROFILE_COLUMNS; i++)
+        kms_table_add(table, header[i]);
+    for (size_t i = 0; i < survey->profile_count; i++) {
+        const struct pkcs11_survey_profile *profile = &survey->profiles[i];
+        char number[NUMBER_TEXT];
+        (void)snprintf(number, sizeof(number), "0x%lx", profile->number);
+        kms_table_add(table, profile->name);
+        kms_table_add(table, number);
+        kms_table_add(table, profile->chosen ? "chosen" : (profile->works ? "yes" : "no"));
+        kms_table_add(table, profile->works ? profile->proof : profile->answer);
+    }
+    kms_table_print(table, stdout);
+}
+
 static void print_line(const char *name, const char *text)
 {
     (void)printf("%-15s", name);
@@ -147,11 +165,13 @@ static void print_text(const struct pkcs11_survey *survey)
     (void)putchar('\n');
     print_mechanisms(survey);
     (void)putchar('\n');
+    print_profiles(survey);
+    (void)putchar('\n');
     print_line("profile", survey->usable ? survey->token.profile : "none");
     if (survey->usable) {
         (void)printf("%-15s0x%lx\n", "mechanism", survey->number);
         print_line("test key", survey->test_key);
-        print_line("compared", survey->compared ? "with RFC 3394" : "no");
+        print_line("compared", survey->compared ? "with the right answer" : "no");
         print_line("templates", template_text(survey));
         print_line("KEKs need", rights_text(survey));
     }
@@ -209,6 +229,23 @@ static json_t *token_json(const struct pkcs11_survey *survey)
     return object;
 }
 
+static json_t *tried_json(const struct pkcs11_survey *survey)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < survey->profile_count; i++) {
+        const struct pkcs11_survey_profile *profile = &survey->profiles[i];
+        json_t *object = json_object();
+        kms_json_set(object, "name", kms_json_text(profile->name));
+        kms_json_set(object, "mechanism", json_integer((json_int_t)profile->number));
+        kms_json_set(object, "works", json_boolean(profile->works));
+        kms_json_set(object, "chosen", json_boolean(profile->chosen));
+        kms_json_set(object, "proof", kms_json_text(profile->proof));
+        kms_json_set(object, "answer", kms_json_text(profile->answer));
+        kms_json_append(list, object);
+    }
+    return list;
+}
+
 static json_t *profile_json(const struct pkcs11_survey *survey)
 {
     json_t *object = json_object();
@@ -232,6 +269,7 @@ static void print_json(const struct pkcs11_survey *survey)
         kms_json_append(mechanisms, mechanism_json(&survey->mechanisms[i]));
     kms_json_set(object, "token", token_json(survey));
     kms_json_set(object, "mechanisms", mechanisms);
+    kms_json_set(object, "profiles", tried_json(survey));
     kms_json_set(object, "profile", profile_json(survey));
     kms_json_set(object, "next", kms_json_text(next_step(survey)));
     kms_json_print(object);
@@ -239,10 +277,14 @@ static void print_json(const struct pkcs11_survey *survey)
 
 /* --- running --- */
 
-static enum kms_code survey_token(const struct kms_keyring *keyring, bool of_service,
-                                  struct pkcs11_survey *survey, struct kms_error *err)
+static enum kms_code survey_token(const struct kms_keyring *keyring, struct pkcs11_survey *survey,
+                                  struct kms_error *err)
 {
-    const struct pkcs11_keystore_options options = kms_keyring_token(keyring, of_service);
+    const struct kms_keyring_token *token = NULL;
+    enum kms_code rc = kms_keyring_one(keyring, &token, err);
+    if (rc != KMS_OK)
+        return rc;
+    const struct pkcs11_keystore_options options = kms_keyring_open_options(keyring, token);
     return pkcs11_survey(&options, NULL, kms_keyring_deadline(), survey, err);
 }
 
@@ -265,8 +307,7 @@ static int run_describe(int argc, char **argv)
     struct pkcs11_survey survey;
     enum kms_code rc = kms_keyring_init(&keyring, &options, &err);
     if (rc == KMS_OK)
-        rc = survey_token(&keyring, kms_keyring_uses_service_pin(&options, &keyring.config),
-                          &survey, &err);
+        rc = survey_token(&keyring, &survey, &err);
     if (rc != KMS_OK)
         return kms_command_fail(&err);
     if (options.json)
@@ -279,6 +320,11 @@ static int run_describe(int argc, char **argv)
 int kms_command_token(int argc, char **argv)
 {
     static const struct kms_command commands[] = {
+        { "list", kms_command_token_list,
+          "the configured tokens, as the running plugin uses them" },
+        { "can-stop", kms_command_token_can_stop, "whether this node can do without a token" },
+        { "drain", kms_command_token_drain, "let the plugin leave a token alone for a while" },
+        { "resume", kms_command_token_resume, "let the plugin use it again" },
         { "describe", run_describe, "say what the token is, can do, and how it wraps" },
         { NULL, NULL, NULL },
     };

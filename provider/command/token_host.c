@@ -28,6 +28,8 @@ enum {
     URI,
     PIN_FILE,
     USER,
+    USER_TYPE,
+    PROFILE,
     SESSIONS,
     LATCH_DIR,
     LOG_FORMAT,
@@ -40,6 +42,8 @@ static const struct argp_option argp_options[] = {
     { "uri", URI, "URI", 0, "as tokens[].uri", 0 },
     { "pin-file", PIN_FILE, "FILE", 0, "as tokens[].pin_file", 0 },
     { "user", USER, "USER", 0, "as tokens[].user", 0 },
+    { "user-type", USER_TYPE, "TYPE", 0, "as tokens[].user_type", 0 },
+    { "profile", PROFILE, "PROFILE", 0, "as profile", 0 },
     { "sessions", SESSIONS, "N", 0, "as tokens[].sessions", 0 },
     { "latch-dir", LATCH_DIR, "DIR", 0, "where a refused PIN is remembered", 0 },
     { "log-format", LOG_FORMAT, "text|json", 0, "as log.format", 0 },
@@ -83,6 +87,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case USER:
         options->keystore.user = arg;
         return 0;
+    case USER_TYPE:
+        return kms_user_type_parse(arg, &options->keystore.user_type) ? 0 : EINVAL;
+    case PROFILE:
+        return kms_profile_parse(arg, &options->keystore.profile) ? 0 : EINVAL;
     case SESSIONS:
         options->keystore.sessions = parse_number(state, arg, KMS_HOST_LANES_MAX);
         return 0;

@@ -3,12 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "failover.h"
 #include "keystore.h"
 #include "kms/log.h"
 #include "remote.h"
 #include "token_open.h"
 
-enum { MIB = 1 << 20, MORE_LANES = 1, ARGUMENTS_MAX = 24, NUMBER_TEXT = 16 };
+enum { MIB = 1 << 20, MORE_LANES = 1, ARGUMENTS_MAX = 32, NUMBER_TEXT = 16 };
 
 /* What libraries are known to read, and what the C library and sanitizers do.  Nothing here says where
  * code comes from (LD_PRELOAD …). */
@@ -67,10 +68,10 @@ static void add(struct arguments *arguments, const char *option, const char *val
 }
 
 static enum kms_code open_remote(const struct kms_config *config,
+                                 const struct kms_config_token *token,
                                  const struct pkcs11_keystore_options *options,
                                  struct kms_keystore **ret_keystore, struct kms_error *err)
 {
-    const struct kms_config_token *token = &config->tokens[0];
     const char **environment = calloc(KNOWN_COUNT + token->environment_count + 1,
                                       sizeof(*environment));
     if (environment == NULL)
@@ -87,6 +88,8 @@ static enum kms_code open_remote(const struct kms_config *config,
     add(&arguments, "--uri", options->uri);
     add(&arguments, "--pin-file", options->pin_file);
     add(&arguments, "--user", options->user);
+    add(&arguments, "--user-type", kms_user_type_name(options->user_type));
+    add(&arguments, "--profile", kms_profile_name(options->profile));
     add(&arguments, "--sessions", sessions);
     add(&arguments, "--latch-dir", options->latch_dir);
     add(&arguments, "--log-format", config->log_format == KMS_LOG_JSON ? "json" : "text");
@@ -94,6 +97,7 @@ static enum kms_code open_remote(const struct kms_config *config,
     /* the refresher's calls come on top of the workers' */
     const struct kms_remote_options remote = {
         .command = { "/proc/self/exe", arguments.list, environment },
+        .profile_option = "--profile",
         .lanes = options->sessions + MORE_LANES,
         .memory_limit = (size_t)token->memory_limit_mib * MIB,
     };
@@ -102,15 +106,16 @@ static enum kms_code open_remote(const struct kms_config *config,
     return rc;
 }
 
-enum kms_code kms_token_open(const struct kms_config *config, struct kms_keystore **ret_keystore,
-                             struct kms_error *err)
+static enum kms_code open_one(const struct kms_config *config, const struct kms_config_token *token,
+                              struct kms_keystore **ret_keystore, struct kms_error *err)
 {
-    const struct kms_config_token *token = &config->tokens[0];
     const struct pkcs11_keystore_options options = {
         .module = token->module,
         .uri = token->uri,
         .pin_file = token->pin_file,
         .user = token->user,
+        .user_type = token->user_type,
+        .profile = config->profile,
         .sessions = token->sessions,
         .latch_dir = config->state_dir,
     };
@@ -124,5 +129,32 @@ enum kms_code kms_token_open(const struct kms_config *config, struct kms_keystor
         return KMS_OK;
     }
     kms_keystore_close(here);
-    return open_remote(config, &options, ret_keystore, err);
+    return open_remote(config, token, &options, ret_keystore, err);
+}
+
+static void close_all(struct kms_failover_token *tokens, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        kms_keystore_close(tokens[i].keystore);
+}
+
+enum kms_code kms_token_open(const struct kms_config *config, struct kms_keystore **ret_keystore,
+                             struct kms_error *err)
+{
+    struct kms_failover_token tokens[KMS_CONFIG_TOKENS_MAX] = { 0 };
+    for (size_t i = 0; i < config->token_count; i++) {
+        const struct kms_config_token *token = &config->tokens[i];
+        struct kms_error why;
+        tokens[i].name = token->name;
+        tokens[i].copies_itself = token->sync == KMS_SYNC_NATIVE;
+        enum kms_code rc = open_one(config, token, &tokens[i].keystore, &why);
+        if (rc != KMS_OK) {
+            close_all(tokens, i);
+            return kms_fail(err, rc, "tokens[%zu]: %.480s", i, why.msg);
+        }
+    }
+    if (config->token_count > 1)
+        return kms_failover_open(tokens, config->token_count, ret_keystore, err);
+    *ret_keystore = tokens[0].keystore;
+    return KMS_OK;
 }

@@ -49,7 +49,8 @@ KMS_MUST_CHECK enum kms_code kms_plaintext_copy(struct kms_plaintext *object,
 KMS_MUST_CHECK enum kms_code kms_object_open(const struct kms_value *value,
                                              struct kms_bytes etcd_key,
                                              const struct kms_secret *dek_source,
-                                             struct kms_plaintext *ret_object, struct kms_error *err);
+                                             struct kms_plaintext *ret_object,
+                                             struct kms_error *err);
 
 /* Names what has to be unwrapped to open @value, of class KMS_V2: SHA-256 over provider, DEK type,
  * key_id, wrapped DEK source and annotations.  Values with one digest share one DEK source, so it is

@@ -192,22 +192,35 @@ static enum kms_code wrap(struct kms_keystore *ks, const struct kms_kek_ref *kek
 }
 
 static enum kms_code unwrap(struct kms_keystore *ks, const struct kms_kek_ref *kek,
-                            struct kms_bytes wrapped, int64_t deadline_ms,
-                            struct kms_secret *ret_seed, struct kms_error *err)
+                            enum kms_algorithm algorithm, struct kms_bytes wrapped,
+                            int64_t deadline_ms, struct kms_secret *ret_seed, struct kms_error *err)
 {
     (void)ks;
     enum kms_code rc = enter("unwrap", kek->label, err);
-    return rc == KMS_OK ? kms_keystore_unwrap(host.inner, kek, wrapped, deadline_ms, ret_seed, err)
+    return rc == KMS_OK ? kms_keystore_unwrap(host.inner, kek, algorithm, wrapped, deadline_ms,
+                                              ret_seed, err)
                         : rc;
 }
 
-static void describe(struct kms_keystore *ks, struct kms_token_info *ret_info)
+static enum kms_code sign(struct kms_keystore *ks, const char *label, struct kms_bytes message,
+                          int64_t deadline_ms, struct kms_signature *ret_signature,
+                          struct kms_error *err)
+{
+    (void)ks;
+    enum kms_code rc = enter("sign", label, err);
+    return rc == KMS_OK
+               ? kms_keystore_sign(host.inner, label, message, deadline_ms, ret_signature, err)
+               : rc;
+}
+
+static size_t describe(struct kms_keystore *ks, struct kms_token_info *ret_infos)
 {
     (void)ks;
     char word[WORD_MAX];
-    kms_keystore_describe(host.inner, ret_info);
+    kms_keystore_describe(host.inner, ret_infos);
     read_word("away", word);
-    ret_info->connected = word[0] == '\0';
+    ret_infos->connected = word[0] == '\0';
+    return 1;
 }
 
 static void reload(struct kms_keystore *ks)
@@ -228,6 +241,7 @@ static const struct kms_keystore_ops ops = {
     .canary = canary,
     .wrap = wrap,
     .unwrap = unwrap,
+    .sign = sign,
     .describe = describe,
     .reload = reload,
     .close = close_host,
@@ -248,6 +262,9 @@ int main(int argc, char **argv)
     host.base.ops = &ops;
     host.inner = fake_keystore_seam(fake);
     host.dir = argv[1];
+    struct kms_audit_key key;
+    if (kms_keystore_audit_key(host.inner, "ring.audit", true, 0, &key, &err) != KMS_OK)
+        return 2;
     fake_keystore_add(fake, "ring.a", 1);
     fake_keystore_add(fake, "ring.b", 2);
     fake_keystore_add(fake, "ring.c", 3);

@@ -134,8 +134,8 @@ static struct object *object_of_template(CK_SESSION_HANDLE session, const CK_ATT
 
 /* --- RFC 3394 by OpenSSL --- */
 
-bool fake_rfc3394(bool encrypt, const struct attribute *key, const uint8_t *in, CK_ULONG in_len,
-                  uint8_t *out, CK_ULONG *ret_len)
+bool fake_key_wrap(bool padded, bool encrypt, const struct attribute *key, const uint8_t *in,
+                   CK_ULONG in_len, uint8_t *out, CK_ULONG *ret_len)
 {
     if (key == NULL || key->len != 32)
         return false;
@@ -144,8 +144,9 @@ bool fake_rfc3394(bool encrypt, const struct attribute *key, const uint8_t *in, 
     EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
     static const uint8_t other_iv[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
     const uint8_t *iv = the->behaviour.other_iv ? other_iv : NULL;
+    const EVP_CIPHER *cipher = padded ? EVP_aes_256_wrap_pad() : EVP_aes_256_wrap();
     int len = 0;
-    bool ok = EVP_CipherInit_ex(ctx, EVP_aes_256_wrap(), NULL, key->data, iv, encrypt) == 1 &&
+    bool ok = EVP_CipherInit_ex(ctx, cipher, NULL, key->data, padded ? NULL : iv, encrypt) == 1 &&
               EVP_CipherUpdate(ctx, out, &len, in, (int)in_len) == 1;
     EVP_CIPHER_CTX_free(ctx);
     *ret_len = ok ? (CK_ULONG)len : 0;
@@ -189,10 +190,10 @@ static CK_RV fake_get_info(CK_INFO *info)
 {
     BEGIN("C_GetInfo");
     memset(info, 0, sizeof(*info));
-    pad(info->manufacturerID, sizeof(info->manufacturerID), "hsm-kms tests");
+    pad(info->manufacturerID, sizeof(info->manufacturerID), the->behaviour.manufacturer);
     pad(info->libraryDescription, sizeof(info->libraryDescription), "fake module");
     info->libraryVersion.major = 2;
-    info->libraryVersion.minor = 7;
+    info->libraryVersion.minor = the->behaviour.library;
     return fake_end(CKR_OK);
 }
 
@@ -224,7 +225,7 @@ static CK_RV fake_get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
     info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED |
                   the->behaviour.token_flags;
     info->firmwareVersion.major = 1;
-    info->firmwareVersion.minor = 3;
+    info->firmwareVersion.minor = the->behaviour.firmware;
     return fake_end(CKR_OK);
 }
 
@@ -273,7 +274,7 @@ static CK_RV fake_login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned c
                         CK_ULONG pin_len)
 {
     BEGIN_IN_SESSION("C_Login", session);
-    if (user != CKU_USER)
+    if (user != the->behaviour.user)
         return fake_end(CKR_USER_TYPE_INVALID);
     if (the->logged_in)
         return fake_end(CKR_USER_ALREADY_LOGGED_IN);
@@ -463,13 +464,19 @@ static CK_RV fake_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
     return end_late();
 }
 
+static bool is_padded(const CK_MECHANISM *mechanism)
+{
+    return the->behaviour.padded != 0 && mechanism->mechanism == the->behaviour.padded;
+}
+
 static CK_RV fake_wrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE kek,
                        CK_OBJECT_HANDLE key, unsigned char *wrapped, CK_ULONG *wrapped_len)
 {
     BEGIN_IN_SESSION("C_WrapKey", session);
     struct object *with = fake_object_at(kek);
     struct object *what = fake_object_at(key);
-    if (mechanism->mechanism != the->behaviour.key_wrap || mechanism->ulParameterLen != 0)
+    if ((mechanism->mechanism != the->behaviour.key_wrap && !is_padded(mechanism)) ||
+        mechanism->ulParameterLen != 0)
         return fake_end(CKR_MECHANISM_INVALID);
     if (with == NULL)
         return fake_end(CKR_WRAPPING_KEY_HANDLE_INVALID);
@@ -480,8 +487,8 @@ static CK_RV fake_wrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
     const struct attribute *value = fake_attribute_of(what, CKA_VALUE);
     if (value == NULL || *wrapped_len < value->len + 8)
         return fake_end(CKR_BUFFER_TOO_SMALL);
-    if (!fake_rfc3394(true, fake_attribute_of(with, CKA_VALUE), value->data, value->len, wrapped,
-                      wrapped_len))
+    if (!fake_key_wrap(is_padded(mechanism), true, fake_attribute_of(with, CKA_VALUE), value->data,
+                       value->len, wrapped, wrapped_len))
         return fake_end(CKR_KEY_SIZE_RANGE);
     if (the->behaviour.wraps_wrongly)
         wrapped[0] ^= 1;
@@ -503,7 +510,8 @@ static CK_RV fake_unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_
 {
     BEGIN_IN_SESSION("C_UnwrapKey", session);
     struct object *with = fake_object_at(kek);
-    if (mechanism->mechanism != the->behaviour.key_wrap || mechanism->ulParameterLen != 0)
+    if ((mechanism->mechanism != the->behaviour.key_wrap && !is_padded(mechanism)) ||
+        mechanism->ulParameterLen != 0)
         return fake_end(CKR_MECHANISM_INVALID);
     if (with == NULL)
         return fake_end(CKR_UNWRAPPING_KEY_HANDLE_INVALID);
@@ -514,7 +522,8 @@ static CK_RV fake_unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_
         return fake_end(rv);
     uint8_t value[VALUE_MAX];
     CK_ULONG len = 0;
-    if (!fake_rfc3394(false, fake_attribute_of(with, CKA_VALUE), wrapped, wrapped_len, value, &len))
+    if (!fake_key_wrap(is_padded(mechanism), false, fake_attribute_of(with, CKA_VALUE), wrapped,
+                       wrapped_len, value, &len))
         return fake_end(the->behaviour.tamper_rv);
     struct object *object = object_of_template(session, template, count, ret_handle);
     fake_set_attribute(object, CKA_VALUE, value, len);

@@ -92,10 +92,15 @@ struct fake_module *fake_module_new(void)
     pthread_cond_init(&the->changed, NULL);
     the->behaviour = (struct fake_behaviour){
         .pin = FAKE_PIN,
+        .user = CKU_USER,
+        .manufacturer = "hsm-kms tests",
+        .firmware = 3,
+        .library = 7,
         .tokens = 1,
         .tamper_rv = CKR_GENERAL_ERROR,
         .value_len_rv = CKR_ATTRIBUTE_READ_ONLY,
         .key_wrap = CKM_AES_KEY_WRAP,
+        .gcm = CKM_AES_GCM,
     };
     fake_module_fill(&the->fn);
     return the;

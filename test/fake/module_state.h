@@ -45,6 +45,8 @@ struct operation {
     bool encrypts;
     bool blocks; /* by CKM_AES_ECB, one at a time */
     CK_OBJECT_HANDLE key;
+    bool padded;        /* by RFC 5649 */
+    CK_GCM_PARAMS *gcm; /* the caller's own: NULL unless by AES-GCM */
 };
 
 struct rule {
@@ -111,8 +113,9 @@ CK_RV fake_decrypt(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG data
 /* All with the mutex held. */
 bool fake_is_session(CK_SESSION_HANDLE session);
 struct object *fake_object_at(CK_OBJECT_HANDLE handle);
-bool fake_rfc3394(bool encrypt, const struct attribute *key, const uint8_t *in, CK_ULONG in_len,
-                  uint8_t *out, CK_ULONG *ret_len);
+/* RFC 3394, or RFC 5649 if @padded. */
+bool fake_key_wrap(bool padded, bool encrypt, const struct attribute *key, const uint8_t *in,
+                   CK_ULONG in_len, uint8_t *out, CK_ULONG *ret_len);
 void fake_drop_session(CK_SESSION_HANDLE session);
 struct attribute *fake_attribute_of(struct object *object, CK_ATTRIBUTE_TYPE type);
 void fake_set_attribute(struct object *object, CK_ATTRIBUTE_TYPE type, const void *data,

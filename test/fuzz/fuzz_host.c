@@ -32,8 +32,17 @@ static void check_same_call(const struct kms_host_call *a, const struct kms_host
         FUZZ_CHECK(strcmp(a->filter.label_prefix, b->filter.label_prefix) == 0);
         return;
     }
+    if (a->op == KMS_HOST_SIGN) {
+        FUZZ_CHECK(strcmp(a->label, b->label) == 0);
+        return;
+    }
     FUZZ_CHECK(strcmp(a->kek.label, b->kek.label) == 0);
     FUZZ_CHECK(memcmp(a->kek.fingerprint, b->kek.fingerprint, KMS_FINGERPRINT_LEN) == 0);
+    FUZZ_CHECK(a->algorithm == b->algorithm);
+    if (a->kek.key_id == NULL || b->kek.key_id == NULL)
+        FUZZ_CHECK(a->kek.key_id == b->kek.key_id);
+    else
+        FUZZ_CHECK(strcmp(a->kek.key_id, b->kek.key_id) == 0);
 }
 
 static void check_call(struct kms_bytes bytes)
@@ -45,6 +54,7 @@ static void check_call(struct kms_bytes bytes)
         return;
     const struct kms_host_call *call = &request.call;
     read_all(call->data);
+    FUZZ_CHECK((unsigned)call->algorithm < KMS_ALGORITHM_COUNT);
     for (size_t i = 0; i < call->filter.name_count; i++) {
         FUZZ_CHECK(strlen(call->filter.names[i].label) <= KMS_LABEL_MAX);
         FUZZ_CHECK(call->filter.names[i].cka_id_len <= KMS_CKA_ID_MAX);
@@ -67,7 +77,10 @@ static void read_answer(const struct kms_host_answer *answer)
     FUZZ_CHECK(strlen(answer->failure.msg) < KMS_ERROR_MSG_MAX);
     FUZZ_CHECK(strlen(answer->token.label) < sizeof(answer->token.label));
     FUZZ_CHECK(strlen(answer->token.library) < sizeof(answer->token.library));
+    FUZZ_CHECK((unsigned)answer->algorithm < KMS_ALGORITHM_COUNT);
+    FUZZ_CHECK((unsigned)answer->token.algorithm < KMS_ALGORITHM_COUNT);
     FUZZ_CHECK(answer->inventory.other_count <= KMS_OTHERS_MAX);
+    FUZZ_CHECK(answer->signature.len <= KMS_SIGNATURE_MAX);
     for (size_t i = 0; i < answer->inventory.count; i++) {
         const struct kms_kek_info *kek = &answer->inventory.keks[i];
         FUZZ_CHECK(strlen(kek->label) <= KMS_LABEL_MAX && kek->cka_id_len <= KMS_CKA_ID_MAX);
@@ -90,6 +103,7 @@ static void check_same_kek(const struct kms_kek_info *a, const struct kms_kek_in
 static void check_same_answer(const struct kms_host_answer *a, const struct kms_host_answer *b)
 {
     FUZZ_CHECK(a->id == b->id && kms_secret_equal(&a->data, &b->data));
+    FUZZ_CHECK(a->algorithm == b->algorithm && a->signature.len == b->signature.len);
     FUZZ_CHECK(a->failure.code == b->failure.code && a->failure.ckr == b->failure.ckr);
     FUZZ_CHECK(a->inventory.count == b->inventory.count);
     for (size_t i = 0; i < a->inventory.count; i++)

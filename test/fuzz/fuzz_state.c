@@ -5,11 +5,37 @@
 #include "fuzz.h"
 #include "keyid.h"
 
+static void check_pin(const struct kms_pin *pin)
+{
+    FUZZ_CHECK(pin->generation >= 1 && pin->generation <= KMS_GENERATION_MAX);
+    FUZZ_CHECK(pin->token_count <= KMS_TOKENS_MAX);
+    for (size_t i = 0; i < pin->token_count; i++) {
+        FUZZ_CHECK(kms_token_name_is_valid(pin->tokens[i].name));
+        FUZZ_CHECK(kms_pin_confirmation(pin, pin->tokens[i].name) == &pin->tokens[i]);
+    }
+}
+
+static void check_tokens(const struct kms_state *state)
+{
+    FUZZ_CHECK(state->drain_count <= KMS_TOKENS_MAX);
+    for (size_t i = 0; i < state->drain_count; i++) {
+        const struct kms_drain *drain = &state->drains[i];
+        FUZZ_CHECK(kms_token_name_is_valid(drain->token) && drain->until_utc_s > 0);
+        FUZZ_CHECK(kms_state_drained_until(state, drain->token) == drain->until_utc_s);
+    }
+    for (size_t i = 0; i < state->waiver_count; i++) {
+        const struct kms_waiver *waiver = &state->waivers[i];
+        FUZZ_CHECK(waiver->generation >= 1 && waiver->generation <= KMS_GENERATION_MAX);
+        FUZZ_CHECK(kms_token_name_is_valid(waiver->token));
+        FUZZ_CHECK(i == 0 || kms_waiver_order(waiver - 1, waiver) < 0);
+    }
+}
+
 static void check_state(const struct kms_state *state)
 {
     for (size_t i = 0; i < state->pin_count; i++) {
         const struct kms_pin *pin = &state->pins[i];
-        FUZZ_CHECK(pin->generation >= 1 && pin->generation <= KMS_GENERATION_MAX);
+        check_pin(pin);
         FUZZ_CHECK(i == 0 || state->pins[i - 1].generation < pin->generation);
         FUZZ_CHECK(kms_state_pin(state, pin->generation) == pin);
     }
@@ -32,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     FUZZ_CHECK(!is_new);
     check_state(&state);
+    check_tokens(&state);
     kms_state_done(&state);
     return 0;
 }

@@ -65,7 +65,7 @@ class Client:
             wire.DECRYPT, wire.decrypt_request(ciphertext, as_bytes(key_id), uid, annotations)))
 
     def unseal(self, answer, uid=b"test"):
-        return self.decrypt(answer.ciphertext, answer.key_id, uid)
+        return self.decrypt(answer.ciphertext, answer.key_id, uid, entries(answer))
 
     def health(self, service=b""):
         request = wire.field(1, service) if service else b""
@@ -81,6 +81,12 @@ class Client:
             keks=[described_kek(kek) for kek in fields.get(7, [])],
             tokens=[wire.one(wire.parse(token), 1).decode() for token in fields.get(8, [])],
             healthy=bool(wire.one(health, 1, 0)), health_text=wire.one(health, 3).decode())
+
+
+def entries(answer):
+    """The annotations of an Encrypt: [(key, value)]."""
+    return [(wire.one(entry, 1), wire.one(entry, 2))
+            for entry in map(wire.parse, answer.annotations)]
 
 
 def as_bytes(text):

@@ -22,8 +22,9 @@ KEY_COMMANDS = ("accept", "cancel", "commit", "create", "describe", "destroy", "
                 "escrow", "import", "list", "nodes", "prepare", "ready", "revert", "rotate",
                 "transport-key", "wrap")
 COMMANDS = (["serve"], ["key"], *(["key", name] for name in KEY_COMMANDS), ["pin"],
-            ["pin", "check"], ["token"], ["token", "describe"], ["probe"], ["status"], ["config"],
-            ["config", "check"], ["config", "reference"])
+            ["audit"], ["audit", "show"], ["audit", "verify"],
+            ["pin", "check"], ["token"], ["token", "describe"], ["probe"], ["status"], ["doctor"],
+            ["config"], ["config", "check"], ["config", "reference"])
 
 
 def now():

@@ -119,6 +119,15 @@ class BadConfiguration(Case):
                 node.configure()
                 self.assertIn(word, node.serve_fails())
 
+    def test_a_fault_of_the_second_token_is_told_as_such(self):
+        node = self.new_node()
+        node.config["tokens"].append(dict(node.config["tokens"][0], uri="pkcs11:slot-id=0"))
+        node.configure()
+        done = node.run("config", "check", "--config", node.config_path)
+        self.assertNotEqual(done.returncode, 0)
+        for said in (done.stderr, node.serve_fails()):
+            self.assertIn("tokens[1]: ", said)
+
     def test_a_relative_module_path_is_refused(self):
         node = self.new_node()
         node.config["tokens"][0]["module"] = "softhsm/libsofthsm2.so"

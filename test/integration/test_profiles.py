@@ -3,14 +3,14 @@
 
 import json
 import os
+import signal
 import unittest
 
 import grpc
 
-from kms_case import Case
-from kms_misbehave import Misbehaviour
-from kms_softokn import Softokn
+from kms_profile import ALGORITHM, ProfileCase
 from kms_token import RFC_KEK
+from test_isolation import hosts_of
 
 KEY_WRAP, LUNA, CLOUDHSM = 0x2109, 0x80000170, 0x80002109
 FINDINGS = 2
@@ -25,33 +25,7 @@ PERSONALITIES = {
 NO_ADMINISTRATOR = ("luna-cu",)
 
 
-class ProfileCase(Case):
-    def personality(self, name):
-        node = self.new_node().make_token()
-        if name == "cloudhsm":  # its PINs are "user:password"
-            node.config["tokens"][0]["user"] = "crypto-user"
-        module = Misbehaviour(node)
-        module.tell("personality " + name)
-        return node, module
-
-    def softokn(self, fips):
-        node = self.new_node()
-        Softokn(node, fips)
-        return node
-
-    def describe(self, node, code=0):
-        done = node.run("token", "describe", "--config", node.config_path, "-o", "json")
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return json.loads(done.stdout)
-
-    def vouch(self, node, generation):
-        """Takes a key whose origin the token doesn't tell: NSS never says CKA_LOCAL."""
-        fingerprint, = [kek["fingerprint"] for kek in node.key_list()
-                        if kek["generation"] == generation]
-        done = node.run("key", "accept", "--config", node.config_path, "--generation",
-                        str(generation), "--fingerprint", fingerprint)
-        self.assertEqual(done.returncode, 0, done.stderr)
-
+class Profiles(ProfileCase):
     def key(self, node, *words):
         done = node.run("key", *words)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -76,7 +50,7 @@ class ProfileCase(Case):
         return sealed
 
 
-class Personalities(ProfileCase):
+class Personalities(Profiles):
     def test_each_is_found_out_and_described(self):
         for name, (profile, number, test_key) in PERSONALITIES.items():
             with self.subTest(name):
@@ -166,7 +140,8 @@ class Personalities(ProfileCase):
 
     def test_a_module_that_wraps_in_no_way_is_described_all_the_same(self):
         node, module = self.personality("plain")
-        module.tell("C_WrapKey fail MECHANISM_INVALID always")
+        module.tell("C_WrapKey fail MECHANISM_INVALID always",
+                    "C_EncryptInit fail MECHANISM_INVALID always")
         told = self.describe(node, FINDINGS)
         self.assertFalse(told["profile"]["usable"])
         self.assertIn("aes-kw (0x2109): C_WrapKey: CKR_MECHANISM_INVALID; aes-kw-cipher",
@@ -174,7 +149,79 @@ class Personalities(ProfileCase):
         self.assertTrue(told["mechanisms"])
 
 
-class Nss(ProfileCase):
+class Change(Profiles):
+    """A ring that goes from one algorithm to another and back."""
+
+    def restart(self, node, profile):
+        self.assertEqual(node.stop(), 0)
+        self.asking_for(profile, node)
+        node.start().wait_listening()
+
+    def test_old_seeds_are_read_after_a_change_and_after_the_way_back(self):
+        node = self.ready_node()
+        seeds = [os.urandom(32) for _ in range(3)]
+        sealed = [node.client().encrypt(seeds[0])]
+        self.restart(node, "aes-gcm")
+        node.wait_failing(grpc.StatusCode.FAILED_PRECONDITION)  # its KEK may not encrypt
+        self.assertEqual(node.client().unseal(sealed[0]), seeds[0])
+        node.rotate()
+        sealed.append(node.client().encrypt(seeds[1]))
+        self.restart(node, "auto")
+        node.wait_generation(2)
+        sealed.append(node.client().encrypt(seeds[2]))
+        self.assertEqual([len(one.annotations) for one in sealed], [0, 1, 0])
+        self.assertEqual([node.client().unseal(one) for one in sealed], seeds)
+
+
+class Foreign(Profiles):
+    """Values that name an algorithm which the token can't do: anyone who can write to etcd writes such."""
+
+    TIMES = 20
+
+    def test_no_annotation_takes_status_down(self):
+        node = self.ready_node()
+        kms = node.client()
+        seed = os.urandom(32)
+        sealed = kms.encrypt(seed)
+        for algorithm, length in ((b"aes-kwp", 40), (b"aes-gcm", 60)):
+            for _ in range(self.TIMES):
+                with self.refused(grpc.StatusCode.INVALID_ARGUMENT,
+                                  "this token can't unwrap by " + algorithm.decode()):
+                    kms.decrypt(os.urandom(length), sealed.key_id,
+                                annotations=[(ALGORITHM, algorithm)])
+                self.assertEqual(kms.status_error(), (None, ""))
+            self.assertEqual(kms.unseal(sealed), seed)
+
+
+class Frozen(Profiles):
+    def test_a_host_that_is_started_again_keeps_the_algorithm(self):
+        node, module = self.personality("plain")
+        module.tell("C_WrapKey fail MECHANISM_INVALID always")
+        node.key_create()
+        node.up()
+        self.assertEqual(len(node.client().encrypt(os.urandom(32)).annotations), 1)
+        module.tell()  # AES key wrap can be had now
+        os.kill(hosts_of(node.process.pid)[0], signal.SIGKILL)
+        node.wait_status()
+        answer = node.client().encrypt(os.urandom(32))
+        self.assertEqual(len(answer.annotations), 1)
+        with open("/proc/%d/cmdline" % hosts_of(node.process.pid)[0], "rb") as command:
+            words = command.read().split(b"\0")
+        self.assertEqual(words[words.index(b"--profile") + 1], b"aes-gcm")
+
+
+class CryptoUser(Profiles):
+    def test_another_vendors_token_is_left_alone(self):
+        node = self.new_node().make_token()
+        node.key_create()
+        node.config["tokens"][0]["user_type"] = "crypto-user"
+        node.configure()
+        node.start()
+        self.assertIn("user_type: crypto-user: only Thales Luna",
+                      node.wait_failing(grpc.StatusCode.FAILED_PRECONDITION))
+
+
+class Nss(Profiles):
     def test_plain_nss_wraps_by_objects(self):
         node = self.softokn(fips=False)
         self.assertEqual(self.describe(node)["profile"]["name"], "aes-kw")
@@ -205,14 +252,15 @@ class Nss(ProfileCase):
         self.assertEqual(kms.unseal(sealed), seed)
 
 
-class Describe(ProfileCase):
+class Describe(Profiles):
     def test_softhsm_is_described_in_words(self):
         node = self.new_node().make_token()
         done = node.run("token", "describe", "--config", node.config_path)
         self.assertEqual(done.returncode, 0, done.stderr)
         for words in ("token          prod", "model          SoftHSM v2", "login          required",
                       "AES_KEY_WRAP ", "0x2109", "wrap unwrap", "profile        aes-kw",
-                      "test key       imported", "known answer of RFC 3394", "next: "):
+                      "test key       imported", "known answer of RFC 3394", "next: ",
+                      "chosen  right, by OpenSSL", "aes-gcm         0x1087  yes "):
             self.assertIn(words, done.stdout)
 
     def test_it_leaves_nothing_on_the_token(self):
@@ -232,6 +280,21 @@ class Describe(ProfileCase):
         self.assertTrue(rows[KEY_WRAP]["wrap"] and rows[KEY_WRAP]["unwrap"])
         self.assertFalse(rows[KEY_WRAP]["encrypt"])
         self.assertEqual(rows[0x210B]["refusal"], "CKR_MECHANISM_INVALID")
+
+    def test_every_profile_is_tried_and_the_chosen_one_marked(self):
+        node = self.asking_for("aes-gcm", self.new_node().make_token())
+        told = self.describe(node)
+        tried = {row["name"]: row for row in told["profiles"]}
+        self.assertEqual([name for name, row in tried.items() if row["works"]],
+                         ["aes-kw", "aes-gcm"])
+        self.assertEqual([name for name, row in tried.items() if row["chosen"]], ["aes-gcm"])
+        self.assertEqual(tried["aes-kwp"]["answer"], "C_WrapKey: CKR_MECHANISM_INVALID")
+        self.assertIn("asked for: it gave the known answer of AES-GCM", told["profile"]["reason"])
+
+    def test_what_can_not_be_had_is_refused_by_name(self):
+        node = self.asking_for("aes-kwp", self.new_node().make_token())
+        told = self.describe(node, FINDINGS)
+        self.assertIn("doesn't wrap by aes-kwp", told["profile"]["reason"])
 
     def test_a_wrong_pin_is_an_error_and_is_remembered(self):
         node = self.new_node().make_token()

@@ -92,6 +92,10 @@ def integrated(place):
     return [integration(place, "dev")]
 
 
+def dialects(place):
+    return [ctest(place, "dev", "-L", "^dialect$")]
+
+
 def conformant(place):
     return [conformance(place, "dev")]
 
@@ -140,7 +144,8 @@ PARTS = (
     Part("docs", 60, docs),
     Part("lint", 300, lint),
     Part("integration", 500, integrated),
-    Part("conformance", 180, conformant),
+    Part("dialect", 180, dialects),
+    Part("conformance", 240, conformant),
     Part("soak", 120, soak),
     Part("quickstart", 120, quickstart),
     Part("e2e", 1020, end_to_end),

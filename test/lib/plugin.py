@@ -14,6 +14,7 @@ COMMAND_S = 120
 
 CONFIG = """\
 ring: {ring}
+profile: {profile}
 socket: {{path: {socket}, mode: "0600", group: "{group}"}}
 tokens:
   - module: {module}
@@ -28,7 +29,7 @@ clock_skew: 1s
 
 
 class Plugin:
-    def __init__(self, binary, directory, token, pins=()):
+    def __init__(self, binary, directory, token, pins=(), profile="auto"):
         directory = pathlib.Path(directory)
         self.binary = binary
         self.socket = directory / "kms.sock"
@@ -36,7 +37,7 @@ class Plugin:
         self.config = directory / "config.yaml"
         self.env = dict(os.environ, SOFTHSM2_CONF=token.conf)
         self.config.write_text(CONFIG.format(
-            ring=RING, socket=self.socket, group=os.getgid(), module=token.module, uri=token.uri,
+            ring=RING, profile=profile, socket=self.socket, group=os.getgid(), module=token.module, uri=token.uri,
             pin_file=token.pin_file, state_dir=directory / "state") + pin_lines(pins))
         self.daemon = Daemon(
             "hsm-kms", [binary, "serve", "--config", self.config, "--log-format", "json",

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+kms_unit_test(algorithm LIBRARIES kms_base)
 kms_unit_test(bytes LIBRARIES kms_base)
 kms_unit_test(clock LIBRARIES kms_base)
 kms_unit_test(error LIBRARIES kms_base)

@@ -3,10 +3,11 @@ set(command_dir ${PROJECT_SOURCE_DIR}/provider/command)
 
 kms_unit_test(config SOURCES config_rig.c LIBRARIES kms_config)
 kms_unit_test(config_values SOURCES config_rig.c LIBRARIES kms_config)
+kms_unit_test(config_audit SOURCES config_rig.c LIBRARIES kms_config)
 kms_unit_test(schema LIBRARIES kms_config)
 kms_unit_test(key_plan SOURCES ${command_dir}/key_plan.c LIBRARIES kms_policy)
 kms_unit_test(key_settle SOURCES ${command_dir}/key_plan.c ${command_dir}/key_settle.c
-  LIBRARIES kms_policy fake_keystore)
+  LIBRARIES kms_policy kms_failover fake_keystore)
 kms_unit_test(text SOURCES ${command_dir}/text.c LIBRARIES kms_base)
 kms_unit_test(json SOURCES ${command_dir}/json.c ${command_dir}/kek_view.c ${command_dir}/text.c
   LIBRARIES kms_policy PkgConfig::JANSSON)
@@ -40,7 +41,15 @@ kms_unit_test(key_leave SOURCES ${carry_sources} ${command_dir}/key_leave.c
 kms_unit_test(key_file SOURCES ${command_dir}/escrow_file.c ${command_dir}/key_file.c
   ${command_dir}/text.c ${command_dir}/transport_names.c
   LIBRARIES kms_policy kms_pkcs11 PkgConfig::JANSSON)
-foreach(name key_bring key_leave key_file)
+kms_unit_test(key_spread SOURCES ${command_dir}/key_spread.c ${command_dir}/key_file.c
+  ${command_dir}/text.c ${command_dir}/transport_names.c
+  LIBRARIES kms_policy kms_pkcs11 fake_keystore)
+kms_unit_test(key_twins SOURCES ${carry_sources} LIBRARIES kms_config kms_pkcs11 kms_failover
+  fake_keystore PkgConfig::JANSSON)
+kms_unit_test(creation SOURCES ${node_view_sources} ${command_dir}/creation.c
+  LIBRARIES kms_policy kms_rpc PkgConfig::JANSSON)
+kms_unit_test(token_cover SOURCES ${command_dir}/token_cover.c LIBRARIES kms_policy kms_rpc)
+foreach(name key_bring key_leave key_file key_spread key_twins creation token_cover)
   target_include_directories(test_${name} PRIVATE ${command_dir})
 endforeach()
 

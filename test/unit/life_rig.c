@@ -69,7 +69,7 @@ void life_remember(struct life_rig *rig, uint32_t promoted, uint8_t fill)
     fake_keystore_fingerprint(fill, fingerprint);
     rig->memory.promoted = promoted;
     rig->scene.state_known = true;
-    assert_ok(kms_state_add_pin(&rig->memory, promoted, fingerprint, "0001", &rig->err), &rig->err);
+    assert_ok(kms_state_add_pin(&rig->memory, promoted, fingerprint, &rig->err), &rig->err);
 }
 
 struct kms_key_scene *life_look(struct life_rig *rig)

@@ -10,6 +10,10 @@ kms_unit_test(module LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(token LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(session LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(wrap SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(profiles SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(fingerprint SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(choice SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
+kms_unit_test(presence SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(survey SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(kek SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(edit SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
@@ -25,6 +29,8 @@ kms_unit_test(softhsm_manage SOURCES pkcs11_rig.c softhsm_rig.c LIBRARIES kms_pk
   LABELS softhsm)
 kms_unit_test(oaep SOURCES pkcs11_rig.c LIBRARIES kms_pkcs11 fake_module)
 kms_unit_test(transport SOURCES pkcs11_rig.c softhsm_rig.c LIBRARIES kms_pkcs11 fake_module
+  LABELS softhsm)
+kms_unit_test(signing SOURCES pkcs11_rig.c softhsm_rig.c LIBRARIES kms_pkcs11 fake_module
   LABELS softhsm)
 kms_unit_test(escrow SOURCES pkcs11_rig.c softhsm_rig.c
   LIBRARIES kms_pkcs11 fake_module ${CMAKE_DL_LIBS} LABELS softhsm)

@@ -55,7 +55,7 @@ int rig_setup(void **state)
     rig->module = fake_module_new();
     rig->place = fake_module_add_kek(rig->module, "prod.v1", rig_key);
     rig_fingerprint(rig_key, rig->fingerprint);
-    rig->kek = (struct kms_kek_ref){ "prod.v1", rig->fingerprint };
+    rig->kek = (struct kms_kek_ref){ "prod.v1", rig->fingerprint, NULL };
     assert_ok(kms_secret_copy(&rig->pin, kms_bytes_of(FAKE_PIN), &rig->err), &rig->err);
     struct pkcs11_keystore_options options = {
         .uri = FAKE_URI, .pin = &rig->pin, .sessions = 2, .lock_dir = rig->dir
@@ -124,7 +124,7 @@ struct kms_wrapped rig_sample(void)
 enum kms_code rig_unwrap(struct rig *rig, const struct kms_wrapped *wrapped)
 {
     KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
-    return kms_keystore_unwrap(rig->keystore, &rig->kek,
+    return kms_keystore_unwrap(rig->keystore, &rig->kek, KMS_ALGORITHM_AES_KW,
                                (struct kms_bytes){ wrapped->data, wrapped->len }, rig_soon_ms(),
                                &seed, &rig->err);
 }
@@ -133,7 +133,7 @@ void rig_assert_unwraps(struct rig *rig)
 {
     KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
     struct kms_wrapped wrapped = rig_sample();
-    assert_ok(kms_keystore_unwrap(rig->keystore, &rig->kek,
+    assert_ok(kms_keystore_unwrap(rig->keystore, &rig->kek, KMS_ALGORITHM_AES_KW,
                                   (struct kms_bytes){ wrapped.data, wrapped.len }, rig_soon_ms(),
                                   &seed, &rig->err),
               &rig->err);
@@ -167,8 +167,12 @@ int rig_session_setup(void **state)
                                        &rig->session.handle),
                      CKR_OK);
     assert_int_equal(fn->C_Login(rig->session.handle, CKU_USER, pin, strlen(FAKE_PIN)), CKR_OK);
-    assert_ok(pkcs11_wrap_select(fn, &rig->token, &rig->session, &rig->wrap, &rig->err), &rig->err);
-    rig->place = (struct pkcs11_place){ &rig->wrap, &rig->session, rig_soon_ms() };
+    rig->probe = (struct pkcs11_probe){ .fn = fn, .token = &rig->token, .session = &rig->session };
+    assert_ok(pkcs11_wrap_select(&rig->probe, &rig->wrap, NULL, &rig->err), &rig->err);
+    rig->bound = "a key_id";
+    rig->place = (struct pkcs11_place){ .wrap = &rig->wrap,
+                                        .session = &rig->session,
+                                        .deadline_ms = rig_soon_ms() };
     return 0;
 }
 
@@ -177,9 +181,24 @@ void rig_use_cipher(struct rig_session *rig)
     struct fake_behaviour *behaviour = fake_module_behaviour(rig->module);
     behaviour->ciphers = true;
     behaviour->import_seed_rv = CKR_ATTRIBUTE_VALUE_INVALID;
-    assert_ok(pkcs11_wrap_select(rig->wrap.fn, &rig->token, &rig->session, &rig->wrap, &rig->err),
-              &rig->err);
+    assert_ok(pkcs11_wrap_select(&rig->probe, &rig->wrap, NULL, &rig->err), &rig->err);
     assert_true(pkcs11_wrap_is_cipher(&rig->wrap));
+}
+
+CK_OBJECT_HANDLE rig_session_kek(struct rig_session *rig)
+{
+    size_t place = fake_module_add_kek(rig->module, "kek", rig_key);
+    fake_module_set_bool(rig->module, place, CKA_ENCRYPT, true);
+    fake_module_set_bool(rig->module, place, CKA_DECRYPT, true);
+    CK_FUNCTION_LIST *fn = rig->wrap.fn;
+    CK_ATTRIBUTE label = { CKA_LABEL, (char[]){ "kek" }, 3 };
+    CK_OBJECT_HANDLE handle = 0;
+    CK_ULONG count = 0;
+    assert_int_equal(fn->C_FindObjectsInit(rig->session.handle, &label, 1), CKR_OK);
+    assert_int_equal(fn->C_FindObjects(rig->session.handle, &handle, 1, &count), CKR_OK);
+    assert_int_equal(fn->C_FindObjectsFinal(rig->session.handle), CKR_OK);
+    assert_int_equal(count, 1);
+    return handle;
 }
 
 int rig_session_teardown(void **state)

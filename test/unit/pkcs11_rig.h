@@ -50,12 +50,16 @@ struct rig_session {
     struct fake_module *module;
     struct pkcs11_token token; /* zeros: no vendor's */
     struct pkcs11_session session;
+    struct pkcs11_probe probe; /* of the three above */
     struct pkcs11_wrap wrap;
     struct pkcs11_place place;
+    const char *bound; /* what seeds are bound to */
     struct kms_error err;
 };
 int rig_session_setup(void **state);
 int rig_session_teardown(void **state);
+/* A handle for a new KEK "kek" = rig_key that may encrypt and decrypt, too. */
+CK_OBJECT_HANDLE rig_session_kek(struct rig_session *rig);
 /* A module with a strict policy: no secret key comes in, key wrap is a cipher; chosen anew. */
 void rig_use_cipher(struct rig_session *rig);
 

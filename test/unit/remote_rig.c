@@ -246,7 +246,7 @@ void remote_rig_wait_serves(struct remote_rig *rig)
 static struct kms_kek_ref ref_of(const struct remote_rig *rig, char kek)
 {
     size_t i = (size_t)(kek - 'a');
-    return (struct kms_kek_ref){ labels[i], rig->fingerprints[i] };
+    return (struct kms_kek_ref){ labels[i], rig->fingerprints[i], NULL };
 }
 
 enum kms_code remote_rig_list(struct remote_rig *rig, int64_t ms, size_t *ret_count)
@@ -301,7 +301,7 @@ enum kms_code remote_rig_unwrap(const struct remote_rig *rig, char kek, int64_t 
     struct kms_wrapped wrapped;
     KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
     make_pair(rig, &ref, right, &wrapped);
-    enum kms_code rc = kms_keystore_unwrap(rig->keystore, &ref,
+    enum kms_code rc = kms_keystore_unwrap(rig->keystore, &ref, KMS_ALGORITHM_AES_KW,
                                            (struct kms_bytes){ wrapped.data, wrapped.len },
                                            kms_monotonic_ms() + ms, &seed, err);
     if (rc != KMS_OK)

@@ -2,6 +2,8 @@
 kms_unit_test(queue LIBRARIES kms_server)
 kms_unit_test(access LIBRARIES kms_server)
 kms_unit_test(status LIBRARIES kms_rpc)
+kms_unit_test(describe LIBRARIES kms_rpc kms_policy)
+kms_unit_test(wire LIBRARIES kms_rpc)
 kms_unit_test(rpc LIBRARIES kms_rpc kms_policy fake_keystore)
 kms_unit_test(server SOURCES server_fixture.c LIBRARIES kms_server kms_client LABELS threads)
 kms_unit_test(server_stop SOURCES server_fixture.c LIBRARIES kms_server kms_client LABELS threads)

@@ -132,7 +132,7 @@ void softhsm_make_sample(struct kms_keystore *keystore, const char *label,
     size_t count = 0;
     assert_ok(softhsm_list(keystore, label, &count, &err), &err);
     assert_ok(kms_keystore_generate(keystore, label, rig_soon_ms(), &ret_sample->kek, &err), &err);
-    ret_sample->ref = (struct kms_kek_ref){ label, ret_sample->kek.fingerprint };
+    ret_sample->ref = (struct kms_kek_ref){ label, ret_sample->kek.fingerprint, NULL };
     assert_ok(kms_keystore_wrap(keystore, &ret_sample->ref,
                                 (struct kms_bytes){ softhsm_seed, sizeof(softhsm_seed) },
                                 rig_soon_ms(), &ret_sample->wrapped, &err),
@@ -144,8 +144,9 @@ enum kms_code softhsm_unwrap(struct kms_keystore *keystore, const struct softhsm
 {
     KMS_CLEANUP(kms_secret_done) struct kms_secret plain = { 0 };
     enum kms_code rc = kms_keystore_unwrap(
-        keystore, &sample->ref, (struct kms_bytes){ sample->wrapped.data, sample->wrapped.len },
-        rig_soon_ms(), &plain, err);
+        keystore, &sample->ref, KMS_ALGORITHM_AES_KW,
+        (struct kms_bytes){ sample->wrapped.data, sample->wrapped.len }, rig_soon_ms(), &plain,
+        err);
     if (rc == KMS_OK &&
         (plain.len != sizeof(softhsm_seed) || memcmp(plain.data, softhsm_seed, plain.len) != 0))
         return KMS_E_INTERNAL;

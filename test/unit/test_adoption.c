@@ -68,7 +68,7 @@ static uint32_t refresh(void)
     struct kms_error err;
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     KMS_CLEANUP(kms_ring_plan_done) struct kms_ring_plan plan = { 0 };
-    const struct kms_kek_filter filter = kms_ring_filter(ring, "prod.v");
+    const struct kms_kek_filter filter = kms_ring_filter(ring, "prod.v", NOW);
     assert_ok(
         kms_keystore_list(fake_keystore_seam(token), &filter, KMS_DEADLINE_NEVER, &inventory, &err),
         &err);

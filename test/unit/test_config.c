@@ -19,6 +19,9 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     assert_int_equal(config.tokens[0].sessions, 4);
     assert_int_equal(config.tokens[0].memory_limit_mib, 512);
     assert_null(config.tokens[0].user);
+    assert_string_equal(config.tokens[0].name, "token-1");
+    assert_true(config.tokens[0].required);
+    assert_int_equal(config.tokens[0].sync, KMS_SYNC_NATIVE);
     assert_string_equal(config.state_dir, "/var/lib/hsm-kms");
     assert_int_equal(config.refresh_ms, 30000);
     assert_int_equal(config.canary_ms, 30000);
@@ -32,15 +35,48 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     kms_config_done(&config);
 }
 
+static void tokens_are_named_by_their_place(void **state)
+{
+    (void)state;
+    struct kms_config config = load(
+        MINIMAL "  - {name: spare, module: m, uri: 'pkcs11:token=a', pin_file: /q}\n"
+                "  - {module: m, uri: 'pkcs11:token=b', pin_file: /q}\n");
+    assert_int_equal(config.token_count, 3);
+    assert_string_equal(config.tokens[0].name, "token-1");
+    assert_string_equal(config.tokens[1].name, "spare");
+    assert_string_equal(config.tokens[2].name, "token-3");
+    kms_config_done(&config);
+}
+
+#define SECOND_TOKEN "  - {module: m, uri: 'pkcs11:token=b', pin_file: /q}\n"
+
+static enum kms_profile profile_of(const char *text)
+{
+    struct kms_config config = load(text);
+    enum kms_profile profile = config.profile;
+    kms_config_done(&config);
+    return profile;
+}
+
+static void several_tokens_are_asked_for_one_algorithm(void **state)
+{
+    (void)state;
+    assert_int_equal(profile_of(MINIMAL), KMS_PROFILE_AUTO);
+    assert_int_equal(profile_of(MINIMAL SECOND_TOKEN), KMS_PROFILE_AES_KW);
+    assert_int_equal(profile_of(MINIMAL SECOND_TOKEN "profile: aes-gcm\n"), KMS_PROFILE_AES_GCM);
+}
+
 static void every_field_is_read(void **state)
 {
     (void)state;
     struct kms_config config = load(
-        "ring: lab-1\n"
+        "ring: lab-1\nprofile: aes-gcm\n"
         "socket: {path: /run/x.sock, mode: \"0600\", group: kms, allow_uids: [65534, 0]}\n"
         "tokens:\n"
         "  - {module: softhsm2, uri: 'pkcs11:token=a', pin_file: /p, user: ops, sessions: 64,\n"
         "     isolation: none, environment: [A_B, C]}\n"
+        "  - {name: dr-site, module: m, uri: 'pkcs11:token=b', pin_file: /q, required: false,\n"
+        "     sync: escrow, user_type: crypto-user}\n"
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
         "rotation: {two_step: true, min_lead: 72h}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
@@ -48,12 +84,18 @@ static void every_field_is_read(void **state)
         "2026-12-01T12:00:00Z}\n"
         "log: {format: json, level: debug}\n");
     assert_string_equal(config.ring, "lab-1");
+    assert_int_equal(config.profile, KMS_PROFILE_AES_GCM);
+    assert_int_equal(config.tokens[0].user_type, KMS_USER_TYPE_USER);
+    assert_int_equal(config.tokens[1].user_type, KMS_USER_TYPE_CRYPTO_USER);
     assert_string_equal(config.socket.path, "/run/x.sock");
     assert_int_equal(config.socket.mode, 0600);
     assert_string_equal(config.socket.group, "kms");
     assert_int_equal(config.socket.allow_uid_count, 2);
     assert_int_equal(config.socket.allow_uids[0], 65534);
-    assert_int_equal(config.token_count, 1);
+    assert_int_equal(config.token_count, 2);
+    assert_string_equal(config.tokens[1].name, "dr-site");
+    assert_false(config.tokens[1].required);
+    assert_int_equal(config.tokens[1].sync, KMS_SYNC_ESCROW);
     assert_string_equal(config.tokens[0].module, "softhsm2");
     assert_string_equal(config.tokens[0].uri, "pkcs11:token=a");
     assert_string_equal(config.tokens[0].pin_file, "/p");
@@ -195,20 +237,27 @@ REFUSES(a_tab_as_indentation_is_refused, "ring: prod\nsocket:\n\tpath: /a\n",
 
 REFUSES(
     an_unknown_field_is_refused, MINIMAL "rotate: 1d\n",
-    "6: unknown field \"rotate\"; known here: ring, socket, tokens, state_dir, refresh, canary, "
-    "clock_skew, ready_timeout, rotation, pins, adopt, log")
+    "6: unknown field \"rotate\"; known here: ring, profile, socket, tokens, state_dir, refresh, "
+    "canary, clock_skew, ready_timeout, rotation, pins, adopt, audit, verify, log")
 REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms\n",
         "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
 REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
-        "6: tokens[0]: unknown field \"pin\"; known here: module, uri, pin_file, user, sessions, "
-        "isolation, memory_limit, environment")
+        "6: tokens[0]: unknown field \"pin\"; known here: name, module, uri, pin_file, user, "
+        "user_type, sessions, required, sync, isolation, memory_limit, environment")
 REFUSES(an_unknown_field_of_a_pin_is_refused, MINIMAL "pins: [{gen: 1}]\n",
         "6: pins[0]: unknown field \"gen\"; known here: generation, fingerprint")
+REFUSES(an_unknown_field_of_audit_is_refused, MINIMAL "audit: {file: /x}\n",
+        "6: audit: unknown field \"file\"; known here: path, cluster, sync, on_error, rotate_size, "
+        "rotate_keep, sinks, encrypt, syslog")
+REFUSES(an_unknown_field_of_verify_is_refused, MINIMAL "verify: {allow: x}\n",
+        "6: verify: unknown field \"allow\"; known here: exempt")
+REFUSES(a_resource_that_is_none_is_refused, MINIMAL "verify: {exempt: [events, Leases]}\n",
+        "6: verify.exempt[1]: is no resource as RESOURCE or RESOURCE.GROUP")
 REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
         "6: log: unknown field \"file\"; known here: format, level")
 REFUSES(a_schema_path_is_no_field, MINIMAL "socket.path: /x\n",
-        "6: unknown field \"socket.path\"; known here: ring, socket, tokens, state_dir, refresh, "
-        "canary, clock_skew, ready_timeout, rotation, pins, adopt, log")
+        "6: unknown field \"socket.path\"; known here: ring, profile, socket, tokens, state_dir, "
+        "refresh, canary, clock_skew, ready_timeout, rotation, pins, adopt, audit, verify, log")
 REFUSES(an_empty_field_name_is_refused, MINIMAL "log: {\"\": x}\n",
         "6: log: unknown field \"\"; known here: format, level")
 REFUSES(a_field_name_with_a_nul_is_refused, MINIMAL "log: {\"level\\0\": info}\n",
@@ -293,6 +342,8 @@ static void a_bad_socket_flag_is_refused_by_name(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(defaults_fill_what_the_file_leaves_out),
+    cmocka_unit_test(tokens_are_named_by_their_place),
+    cmocka_unit_test(several_tokens_are_asked_for_one_algorithm),
     cmocka_unit_test(every_field_is_read),
     cmocka_unit_test(a_group_may_be_a_number),
     cmocka_unit_test(a_socket_of_90_bytes_fits),
@@ -320,6 +371,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_unknown_field_of_a_section_is_refused),
     cmocka_unit_test(an_unknown_field_of_a_token_is_refused),
     cmocka_unit_test(an_unknown_field_of_a_pin_is_refused),
+    cmocka_unit_test(an_unknown_field_of_audit_is_refused),
+    cmocka_unit_test(an_unknown_field_of_verify_is_refused),
+    cmocka_unit_test(a_resource_that_is_none_is_refused),
     cmocka_unit_test(an_unknown_field_of_log_is_refused),
     cmocka_unit_test(a_schema_path_is_no_field),
     cmocka_unit_test(an_empty_field_name_is_refused),

@@ -3,9 +3,26 @@
 #include "config_rig.h"
 
 REFUSES(no_token_is_refused, "ring: prod\ntokens: []\n",
-        "2: tokens: 0 entries: this version serves exactly one")
-REFUSES(two_tokens_are_refused, "ring: prod\ntokens: [{module: a}, {module: b}]\n",
-        "2: tokens: 2 entries: this version serves exactly one")
+        "2: tokens: 0 entries are out of range 1..8")
+REFUSES(nine_tokens_are_refused, "ring: prod\ntokens: [a, b, c, d, e, f, g, h, i]\n",
+        "2: tokens: 9 entries are out of range 1..8")
+REFUSES(a_token_name_in_capitals_is_refused, MINIMAL "    name: HSM\n",
+        "6: tokens[0].name: must be 1 to 32 of a-z, 0-9 and '-', with no '-' at either end")
+REFUSES(a_token_name_of_33_bytes_is_refused,
+        MINIMAL "    name: aaaaaaaaaabbbbbbbbbbccccccccccddd\n",
+        "6: tokens[0].name: must be 1 to 32 of a-z, 0-9 and '-', with no '-' at either end")
+REFUSES(two_tokens_of_one_name_are_refused,
+        MINIMAL "    name: a\n  - {name: a, module: m, uri: 'pkcs11:token=b', pin_file: /q}\n",
+        "7: tokens[1]: has the name of a token above: give each a name of its own")
+REFUSES(a_token_named_as_another_would_be_is_refused,
+        MINIMAL "    name: token-2\n  - {module: m, uri: 'pkcs11:token=b', pin_file: /q}\n",
+        "7: tokens[1]: has the name of a token above: give each a name of its own")
+REFUSES(a_token_listed_twice_is_refused,
+        MINIMAL "  - {module: /usr/lib/softhsm/libsofthsm2.so, uri: 'pkcs11:token=prod', "
+                "pin_file: /q}\n",
+        "6: tokens[1]: has module and uri of a token above: they would be one token")
+REFUSES(an_unknown_sync_is_refused, MINIMAL "    sync: copy\n",
+        "6: tokens[0].sync: \"copy\" is not native or escrow")
 REFUSES(zero_sessions_are_refused, MINIMAL "    sessions: 0\n",
         "6: tokens[0].sessions: 0 is out of range 1..64")
 REFUSES(sixty_five_sessions_are_refused, MINIMAL "    sessions: 65\n",
@@ -85,6 +102,10 @@ REFUSES(a_short_fingerprint_is_refused, MINIMAL "pins:\n  - fingerprint: abcd\n"
 #define WHEN "activation: 2026-12-01T12:00:00Z"
 REFUSES(an_unknown_isolation_is_refused, MINIMAL "    isolation: thread\n",
         "6: tokens[0].isolation: \"thread\" is not process or none")
+REFUSES(an_unknown_user_type_is_refused, MINIMAL "    user_type: so\n",
+        "6: tokens[0].user_type: \"so\" is not user or crypto-user")
+REFUSES(an_unknown_profile_is_refused, MINIMAL "profile: aes-kw-cipher\n",
+        "6: profile: \"aes-kw-cipher\" is not auto, aes-kw, aes-kwp or aes-gcm")
 REFUSES(a_variable_with_a_value_is_refused, MINIMAL "    environment: [A=b]\n",
         "6: tokens[0].environment[0]: is no name of an environment variable")
 REFUSES(an_adoption_without_a_name_is_refused, MINIMAL "adopt:\n  - {generation: 1, " WHEN "}\n",
@@ -119,7 +140,13 @@ REFUSES(an_unknown_log_level_is_refused, MINIMAL "log: {level: trace}\n",
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(no_token_is_refused),
-    cmocka_unit_test(two_tokens_are_refused),
+    cmocka_unit_test(nine_tokens_are_refused),
+    cmocka_unit_test(a_token_name_in_capitals_is_refused),
+    cmocka_unit_test(a_token_name_of_33_bytes_is_refused),
+    cmocka_unit_test(two_tokens_of_one_name_are_refused),
+    cmocka_unit_test(a_token_named_as_another_would_be_is_refused),
+    cmocka_unit_test(a_token_listed_twice_is_refused),
+    cmocka_unit_test(an_unknown_sync_is_refused),
     cmocka_unit_test(zero_sessions_are_refused),
     cmocka_unit_test(sixty_five_sessions_are_refused),
     cmocka_unit_test(negative_sessions_are_refused),
@@ -159,6 +186,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(generation_zero_is_refused),
     cmocka_unit_test(a_short_fingerprint_is_refused),
     cmocka_unit_test(an_unknown_isolation_is_refused),
+    cmocka_unit_test(an_unknown_user_type_is_refused),
+    cmocka_unit_test(an_unknown_profile_is_refused),
     cmocka_unit_test(a_variable_with_a_value_is_refused),
     cmocka_unit_test(an_adoption_without_a_name_is_refused),
     cmocka_unit_test(an_adoption_without_an_activation_is_refused),

@@ -236,9 +236,26 @@ static void whatever_goes_into_unwrapping_changes_the_digest(void **state)
     }
 }
 
+static void a_copy_of_nothing_is_empty_and_no_failure(void **state)
+{
+    (void)state;
+    struct kms_plaintext object = { 0 };
+    struct kms_error err = { 0 };
+    assert_ok(kms_plaintext_copy(&object, (struct kms_bytes){ NULL, 0 }, &err), &err);
+    assert_non_null(object.data);
+    assert_int_equal(object.len, 0);
+    kms_plaintext_done(&object);
+    assert_ok(kms_plaintext_copy(&object, kms_bytes_of("abc"), &err), &err);
+    assert_int_equal(object.len, 3);
+    assert_memory_equal(object.data, "abc", 3);
+    kms_plaintext_done(&object);
+    assert_null(object.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_copy_of_nothing_is_empty_and_no_failure),
         cmocka_unit_test(each_vector_opens),
         cmocka_unit_test(a_value_under_another_key_is_corrupt),
         cmocka_unit_test(another_seed_is_corrupt),

@@ -66,15 +66,30 @@ static void calls_with_a_kek_pass(void **state)
         struct kms_host_call call = { .op = ops[i],
                                       .id = 7,
                                       .time_left_ms = -1,
-                                      .kek = { "prod.v1@20261201T120000Z", fingerprint } };
+                                      .kek = { "prod.v1@20261201T120000Z", fingerprint,
+                                               "prod.v1.00" } };
         if (ops[i] != KMS_HOST_CANARY)
             call.data = (struct kms_bytes){ seed, sizeof(seed) };
+        if (ops[i] == KMS_HOST_UNWRAP)
+            call.algorithm = KMS_ALGORITHM_AES_GCM;
         KMS_CLEANUP(kms_host_request_done)
         struct kms_host_request request = pass_call(&call, &bytes);
         assert_string_equal(request.call.kek.label, call.kek.label);
         assert_memory_equal(request.call.kek.fingerprint, fingerprint, sizeof(fingerprint));
         assert_true(kms_bytes_equal(request.call.data, call.data));
+        assert_string_equal(request.call.kek.key_id, "prod.v1.00");
+        assert_int_equal(request.call.algorithm, call.algorithm);
     }
+}
+
+static void a_kek_without_a_key_id_has_none(void **state)
+{
+    (void)state;
+    KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
+    const struct kms_host_call call = { .op = KMS_HOST_CANARY, .kek = { "a", fingerprint, NULL } };
+    KMS_CLEANUP(kms_host_request_done)
+    struct kms_host_request request = pass_call(&call, &bytes);
+    assert_null(request.call.kek.key_id);
 }
 
 static void every_deadline_passes(void **state)
@@ -99,6 +114,59 @@ static struct kms_host_answer pass_answer(const struct kms_host_answer *answer)
     assert_ok(kms_host_parse_answer(kms_secret_bytes(&bytes), &back, &err), &err);
     assert_int_equal(back.id, answer->id);
     return back;
+}
+
+static void an_algorithm_that_there_is_not_is_refused(void **state)
+{
+    (void)state;
+    KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
+    struct kms_host_request request;
+    const struct kms_host_call call = { .op = KMS_HOST_UNWRAP,
+                                        .kek = { "a", fingerprint, NULL },
+                                        .data = { seed, sizeof(seed) },
+                                        .algorithm = (enum kms_algorithm)KMS_ALGORITHM_COUNT };
+    assert_ok(kms_host_pack_call(&call, &bytes, &err), &err);
+    assert_int_equal(kms_host_parse_call(kms_secret_bytes(&bytes), &request, &err), KMS_E_INVALID);
+    kms_secret_done(&bytes);
+    KMS_CLEANUP(kms_host_answer_done) struct kms_host_answer back = { .id = 0 };
+    const struct kms_host_answer answer = { .algorithm = (enum kms_algorithm)KMS_ALGORITHM_COUNT };
+    assert_ok(kms_host_pack_answer(&answer, &bytes, &err), &err);
+    assert_int_equal(kms_host_parse_answer(kms_secret_bytes(&bytes), &back, &err), KMS_E_INVALID);
+}
+
+static void a_signature_passes_with_its_call(void **state)
+{
+    (void)state;
+    KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
+    const struct kms_host_call call = { .op = KMS_HOST_SIGN,
+                                        .label = "prod.audit",
+                                        .data = kms_bytes_of("text") };
+    KMS_CLEANUP(kms_host_request_done) struct kms_host_request request = pass_call(&call, &bytes);
+    assert_string_equal(request.call.label, "prod.audit");
+    assert_true(kms_bytes_equal(request.call.data, call.data));
+
+    KMS_CLEANUP(kms_secret_done) struct kms_secret packed = { 0 };
+    struct kms_host_answer answer = { .signature = { .data = { 1, 2, 3 },
+                                                     .len = 3,
+                                                     .signing = KMS_SIGNING_RSA_PKCS1,
+                                                     .key_sha256 = { 9 } } };
+    KMS_CLEANUP(kms_host_answer_done) struct kms_host_answer got = { .id = 0 };
+    assert_ok(kms_host_pack_answer(&answer, &packed, &err), &err);
+    assert_ok(kms_host_parse_answer(kms_secret_bytes(&packed), &got, &err), &err);
+    assert_int_equal(got.signature.signing, KMS_SIGNING_RSA_PKCS1);
+    assert_int_equal(got.signature.len, 3);
+    assert_memory_equal(got.signature.data, answer.signature.data, 3);
+    assert_memory_equal(got.signature.key_sha256, answer.signature.key_sha256, KMS_SHA256_LEN);
+}
+
+static void the_algorithm_of_an_answer_passes(void **state)
+{
+    (void)state;
+    const struct kms_host_answer answer = { .algorithm = KMS_ALGORITHM_AES_KWP,
+                                            .token.algorithm = KMS_ALGORITHM_AES_GCM };
+    KMS_CLEANUP(kms_host_answer_done) struct kms_host_answer back = pass_answer(&answer);
+    assert_int_equal(back.algorithm, KMS_ALGORITHM_AES_KWP);
+    assert_int_equal(back.token.algorithm, KMS_ALGORITHM_AES_GCM);
 }
 
 static void fill(char *text, size_t size, char letter)
@@ -465,6 +533,10 @@ int main(void)
         cmocka_unit_test(a_listing_passes),
         cmocka_unit_test(a_listing_without_names_passes),
         cmocka_unit_test(calls_with_a_kek_pass),
+        cmocka_unit_test(a_kek_without_a_key_id_has_none),
+        cmocka_unit_test(an_algorithm_that_there_is_not_is_refused),
+        cmocka_unit_test(a_signature_passes_with_its_call),
+        cmocka_unit_test(the_algorithm_of_an_answer_passes),
         cmocka_unit_test(every_deadline_passes),
         cmocka_unit_test(a_failure_passes),
         cmocka_unit_test(a_failure_without_an_operation_passes),

@@ -245,6 +245,75 @@ static void a_request_against_the_configurations_pins_is_not_applied(void **unus
     assert_null(kms_state_pin(&state, 2));
 }
 
+/* --- requests of tokens --- */
+
+static void what_is_asked_of_a_token_is_remembered_and_logged_once(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    int64_t until = kms_utc_s() + HOUR_MS / 1000;
+    char text[KMS_RFC3339_LEN + 1], until_field[64];
+    kms_rfc3339_format(until, text);
+    snprintf(until_field, sizeof until_field, "until=%s", text);
+    fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
+    rig_start(&rig);
+    assert_ok(kms_request_drain(rig.dir_path, "spare", until, &err), &err);
+    assert_ok(kms_request_waive(rig.dir_path, 2, "spare", &err), &err);
+    for (int i = 0; i < 3; i++)
+        rig_refresh(&rig);
+    assert_false(is_there("request.drain.spare.json"));
+    assert_false(is_there("request.waive.2.spare.json"));
+    assert_int_equal(logged("request applied"), 2);
+    assert_int_equal(logged("token=spare"), 2);
+    assert_int_equal(logged(until_field), 1);
+    assert_int_equal(logged("generation=2"), 1);
+    KMS_CLEANUP(kms_state_done) struct kms_state state = read_state();
+    assert_int_equal(kms_state_drained_until(&state, "spare"), until);
+    assert_true(kms_state_is_waived(&state, 2, "spare"));
+}
+
+static void a_resumed_token_is_forgotten(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
+    rig_start(&rig);
+    assert_ok(kms_request_drain(rig.dir_path, "spare", kms_utc_s() + HOUR_MS / 1000, &err), &err);
+    rig_refresh(&rig);
+    assert_ok(kms_request_resume(rig.dir_path, "spare", &err), &err);
+    rig_refresh(&rig);
+    assert_false(is_there("request.resume.spare.json"));
+    assert_int_equal(logged("request applied"), 2);
+    KMS_CLEANUP(kms_state_done) struct kms_state state = read_state();
+    assert_int_equal(state.drain_count, 0);
+}
+
+static void put_file(const char *name, const char *text)
+{
+    FILE *file = fopen(path_of(name), "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* As a command leaves them that is killed after it wrote the second. */
+static void of_a_drain_and_a_resume_the_later_one_counts(void **unused)
+{
+    (void)unused;
+    put_file("request.resume.spare.json", "{\"version\":1,\"kind\":\"resume\",\"token\":\"spare\","
+                                          "\"asked\":\"2026-01-01T12:00:00Z\",\"by\":\"root\"}");
+    put_file("request.drain.spare.json", "{\"version\":1,\"kind\":\"drain\",\"token\":\"spare\","
+                                         "\"until\":\"9000-01-01T00:00:00Z\","
+                                         "\"asked\":\"2026-01-01T12:00:01Z\",\"by\":\"root\"}");
+    fake_keystore_add(rig.token, "prod.v1@" PAST, 1);
+    rig_start(&rig);
+    rig_refresh(&rig);
+    assert_false(is_there("request.resume.spare.json"));
+    assert_false(is_there("request.drain.spare.json"));
+    KMS_CLEANUP(kms_state_done) struct kms_state state = read_state();
+    assert_int_equal(state.drain_count, 1);
+}
+
 #define INBOX_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -259,6 +328,9 @@ int main(void)
         INBOX_TEST(a_damaged_request_disturbs_no_other),
         INBOX_TEST(a_request_waits_until_ring_json_can_be_written),
         INBOX_TEST(a_request_against_the_configurations_pins_is_not_applied),
+        INBOX_TEST(what_is_asked_of_a_token_is_remembered_and_logged_once),
+        INBOX_TEST(a_resumed_token_is_forgotten),
+        INBOX_TEST(of_a_drain_and_a_resume_the_later_one_counts),
     };
     return cmocka_run_group_tests_name("inbox", tests, NULL, NULL);
 }

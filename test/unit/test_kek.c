@@ -194,7 +194,7 @@ static void a_key_destroyed_meanwhile_is_passed_over(void **state)
 static struct pkcs11_kek_list list_named(struct rig_session *rig, const struct kms_kek_name *name)
 {
     const struct pkcs11_kek_list none = { 0 };
-    const struct kms_kek_filter filter = { "prod.", name, 1 };
+    const struct kms_kek_filter filter = { "prod.", name, 1, 0 };
     struct pkcs11_kek_list found = { 0 };
     assert_ok(pkcs11_kek_list_read(&rig->place, &filter, &none, &found, &rig->err), &rig->err);
     return found;
@@ -227,7 +227,7 @@ static void a_key_named_by_its_id_needs_no_label(void **state)
     assert_int_equal(keks.count, 1);
     assert_string_equal(keks.keks[0].info.label, "");
     assert_true(keks.keks[0].info.fingerprinted);
-    const struct kms_kek_ref ref = { "", keks.keks[0].info.fingerprint };
+    const struct kms_kek_ref ref = { "", keks.keks[0].info.fingerprint, NULL };
     struct pkcs11_kek found;
     bool absent = false;
     assert_ok(pkcs11_kek_find(&rig->place, &ref, &found, &absent, &rig->err), &rig->err);
@@ -316,7 +316,7 @@ static enum kms_code find(struct rig_session *rig, const uint8_t *key, bool *ret
 {
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
     rig_fingerprint(key, fingerprint);
-    struct kms_kek_ref ref = { "prod.v1", fingerprint };
+    struct kms_kek_ref ref = { "prod.v1", fingerprint, NULL };
     struct pkcs11_kek kek;
     enum kms_code rc = pkcs11_kek_find(&rig->place, &ref, &kek, ret_absent, &rig->err);
     if (rc == KMS_OK)

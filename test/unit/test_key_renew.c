@@ -103,7 +103,7 @@ static void a_rerun_finds_the_copy_that_waits_to_be_accepted(void **state)
     struct life_rig *rig = rotated(state);
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
     fake_keystore_fingerprint(1, fingerprint);
-    assert_ok(kms_state_add_pin(&rig->memory, 1, fingerprint, "", &rig->err), &rig->err);
+    assert_ok(kms_state_add_pin(&rig->memory, 1, fingerprint, &rig->err), &rig->err);
     fake_keystore_set(rig->fake, life_label(1, OLD_S), 0, KMS_KEK_LOCAL);
     assert_ok(revert_to(rig, 1), &rig->err);
     assert_done(rig, "copied", true);
@@ -120,7 +120,7 @@ static void a_copy_that_is_gone_from_the_token_is_made_anew(void **state)
     struct life_rig *rig = rotated(state);
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
     fake_keystore_fingerprint(1, fingerprint);
-    assert_ok(kms_state_add_pin(&rig->memory, 3, fingerprint, "", &rig->err), &rig->err);
+    assert_ok(kms_state_add_pin(&rig->memory, 3, fingerprint, &rig->err), &rig->err);
     assert_ok(revert_to(rig, 1), &rig->err);
     assert_done(rig, "copied", true);
     assert_string_equal(rig->outcome.kek.label, life_label(4, LIFE_LEAD_S));

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "check.h"
 
+#include "failover.h"
 #include "fake/keystore.h"
+#include "key_plan.h"
 #include "key_settle.h"
 #include "kms/clock.h"
 
@@ -201,6 +203,72 @@ static void a_token_away_confirms_nothing(void **state)
     assert_int_equal(confirm(bench, 1, LONG_MS, &kek), KMS_E_UNAVAILABLE);
 }
 
+/* --- two tokens --- */
+
+/* Keys are made on the bench's fake; returns the other token. */
+static struct fake_keystore *add_token(struct bench *bench)
+{
+    struct fake_keystore *other = fake_keystore_new();
+    const struct kms_failover_token tokens[] = { { "a", bench->ks, false },
+                                                 { "b", fake_keystore_seam(other), false } };
+    assert_ok(kms_failover_open(tokens, 2, &bench->ks, &bench->err), &bench->err);
+    return other;
+}
+
+static void a_copy_of_the_key_on_another_token_is_no_rival(void **state)
+{
+    (void)state;
+    const struct kms_kek_info own = { .label = FIRST,
+                                      .cka_id = { 9 },
+                                      .cka_id_len = 16,
+                                      .fingerprinted = true,
+                                      .fingerprint = { 7 } };
+    struct kms_kek_info other = own;
+    const struct kms_inventory inventory = { .keks = &other, .count = 1 };
+    other.cka_id[0] = 5;
+    assert_null(kms_key_rival("prod", &inventory, &own));
+    other.fingerprint[0] = 8;
+    assert_ptr_equal(kms_key_rival("prod", &inventory, &own), &other);
+    other.fingerprint[0] = 7;
+    other.fingerprinted = false;
+    assert_ptr_equal(kms_key_rival("prod", &inventory, &own), &other);
+}
+
+static void a_rival_is_seen_though_its_token_was_away_for_a_moment(void **state)
+{
+    struct bench *bench = *state;
+    (void)add_token(bench);
+    (void)generate(bench, FIRST);
+    struct kms_kek_info kek = generate(bench, SECOND);
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, 1);
+    assert_ok(kms_key_settle(bench->ks, "prod", LONG_MS, &kek, &bench->yielded, &bench->err),
+              &bench->err);
+    assert_true(bench->yielded);
+    assert_string_equal(kek.label, FIRST);
+}
+
+static void a_key_whose_token_went_away_is_not_taken_for_gone(void **state)
+{
+    struct bench *bench = *state;
+    (void)add_token(bench);
+    struct kms_kek_info kek = generate(bench, FIRST);
+    fake_keystore_fail(bench->fake, FAKE_INVENTORY, KMS_E_UNAVAILABLE, -1);
+    assert_int_equal(confirm(bench, 1, LONG_MS, &kek), KMS_E_UNAVAILABLE);
+    assert_contains(bench->err.msg, "token 'a'");
+}
+
+static void a_token_that_need_not_have_the_key_may_be_away(void **state)
+{
+    struct bench *bench = *state;
+    struct fake_keystore *other = add_token(bench);
+    struct kms_kek_info kek = generate(bench, FIRST);
+    fake_keystore_fail(other, FAKE_INVENTORY, KMS_E_UNAVAILABLE, -1);
+    assert_ok(confirm(bench, 1, LONG_MS, &kek), &bench->err);
+    kek.holders = 2;
+    assert_int_equal(confirm(bench, 1, LONG_MS, &kek), KMS_E_UNAVAILABLE);
+    assert_contains(bench->err.msg, "token 'b'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +290,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(when_all_keys_went_none_is_reported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(duplicates_that_stay_end_the_patience, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_token_away_confirms_nothing, set_up, tear_down),
+        cmocka_unit_test(a_copy_of_the_key_on_another_token_is_no_rival),
+        cmocka_unit_test_setup_teardown(a_rival_is_seen_though_its_token_was_away_for_a_moment,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_whose_token_went_away_is_not_taken_for_gone, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_token_that_need_not_have_the_key_may_be_away, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

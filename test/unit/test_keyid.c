@@ -14,6 +14,36 @@ static void ring_names(void **state)
         assert_false(kms_ring_name_is_valid(bad[i]));
 }
 
+static void token_names_are_as_ring_names_but_longer(void **state)
+{
+    (void)state;
+    static const char *const good[] = { "a", "token-1", "abcdefghijklmnopqrstuvwxyz012345" };
+    static const char *const bad[] = { "",    "-a",  "a-",  "Main",
+                                       "a.b", "a/b", "a b", "abcdefghijklmnopqrstuvwxyz0123456" };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(kms_token_name_is_valid(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(kms_token_name_is_valid(bad[i]));
+}
+
+static void resource_names_are_as_in_an_encryption_configuration(void **state)
+{
+    (void)state;
+    static const char *const good[] = { "secrets", "leases.coordination.k8s.io", "*.apps", "*.",
+                                        "*.*" };
+    static const char *const bad[] = { "", "*", ".apps", "Secrets", "a/b", "*secrets", "a.*" };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(kms_resource_name_is_valid(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(kms_resource_name_is_valid(bad[i]));
+    char longest[KMS_RESOURCE_NAME_MAX + 2];
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    assert_false(kms_resource_name_is_valid(longest));
+    longest[sizeof longest - 2] = '\0';
+    assert_true(kms_resource_name_is_valid(longest));
+}
+
 static void label_round_trip(void **state)
 {
     (void)state;
@@ -107,6 +137,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ring_names),
+        cmocka_unit_test(token_names_are_as_ring_names_but_longer),
+        cmocka_unit_test(resource_names_are_as_in_an_encryption_configuration),
         cmocka_unit_test(label_round_trip),
         cmocka_unit_test(the_longest_label_and_key_id_fit),
         cmocka_unit_test(label_refuses_other_spellings),

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "inbox.h"
 #include "kill_point.h"
+#include "kms/clock.h"
 #include "kms/log.h"
 #include "request.h"
 #include "ring.h"
@@ -47,7 +48,10 @@ static int remove_dir(void **unused)
                                          "served.new",
                                          "lock",
                                          "request.accept.2.json",
-                                         "request.accept.2.json.new" };
+                                         "request.accept.2.json.new",
+                                         "request.drain.main.json",
+                                         "request.resume.main.json",
+                                         "request.resume.main.json.new" };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         remove_file(names[i]);
     return rmdir(dir_path);
@@ -61,7 +65,7 @@ static void fill(struct kms_state *state, uint32_t highest)
 {
     struct kms_error err;
     for (uint32_t generation = 1; generation <= highest; generation++)
-        assert_ok(kms_state_add_pin(state, generation, old_fingerprint, "serial", &err), &err);
+        assert_ok(kms_state_add_pin(state, generation, old_fingerprint, &err), &err);
     state->promoted = 1;
 }
 
@@ -164,6 +168,48 @@ static void a_killed_request_is_there_whole_or_not_at_all(void **unused)
     assert_true(none_seen && one_seen);
 }
 
+static void ask_resume(void *arg)
+{
+    (void)arg;
+    struct kms_error err;
+    if (kms_request_resume(dir_path, "main", &err) != KMS_OK)
+        _exit(1);
+}
+
+/* What a daemon that comes now makes of what was asked. */
+static bool is_drained_in_the_end(void)
+{
+    struct kms_error err;
+    KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
+    KMS_CLEANUP(kms_request_list_done) struct kms_request_list list = { 0 };
+    assert_ok(kms_request_read(dir_path, &list, &err), &err);
+    assert_in_range(list.count, 1, 2);
+    for (size_t i = 0; i < list.count; i++) {
+        bool changed;
+        assert_ok(kms_request_apply(&list.files[i].request, &state, &changed, &err), &err);
+    }
+    return kms_state_drained_until(&state, "main") != 0;
+}
+
+static void a_killed_resume_leaves_the_drain_or_ends_it(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    unsigned point = 0;
+    bool drained_seen = false, resumed_seen = false;
+    for (bool killed = true; killed; point++) {
+        remove_file("request.resume.main.json");
+        assert_ok(kms_request_drain(dir_path, "main", kms_utc_s() + 3600, &err), &err);
+        killed = kill_at(point, ask_resume, NULL);
+        bool drained = is_drained_in_the_end();
+        assert_false(drained && resumed_seen);
+        drained_seen |= drained;
+        resumed_seen |= !drained;
+    }
+    assert_many(point);
+    assert_true(drained_seen && resumed_seen);
+}
+
 /* What a daemon does with its requests, between its start and its end. */
 static void serve_requests(void *arg)
 {
@@ -229,6 +275,7 @@ int main(void)
         WITH_DIR(a_killed_write_leaves_the_old_state_or_the_new),
         WITH_DIR(a_killed_first_write_leaves_a_new_node_or_the_state),
         WITH_DIR(a_killed_request_is_there_whole_or_not_at_all),
+        WITH_DIR(a_killed_resume_leaves_the_drain_or_ends_it),
         WITH_DIR(a_daemon_killed_while_it_applies_a_request_finishes_it_later),
     };
     return cmocka_run_group_tests_name("kill", tests, NULL, NULL);

@@ -87,6 +87,40 @@ static void an_export_reads_back_as_the_node_that_wrote_it(void **state)
     assert_int_equal(bench->node.told_utc_s, NOW_MS / 1000);
 }
 
+static void tokens_and_holders_are_shown(void **state)
+{
+    (void)state;
+    Hsmkms__Node__V1__DescribeResponse description = HSMKMS__NODE__V1__DESCRIBE_RESPONSE__INIT;
+    Hsmkms__Node__V1__Health health = HSMKMS__NODE__V1__HEALTH__INIT;
+    Hsmkms__Node__V1__Token token = HSMKMS__NODE__V1__TOKEN__INIT, *tokens[] = { &token };
+    Hsmkms__Node__V1__Kek kek = HSMKMS__NODE__V1__KEK__INIT, *keks[] = { &kek };
+    char *holders[] = { text("spare") };
+    token.name = text("spare");
+    token.resting = true;
+    token.problem = text("it hangs");
+    kek.holders = holders;
+    kek.n_holders = 1;
+    kek.may_unwrap = true;
+    description.health = &health;
+    description.tokens = tokens;
+    description.keks = keks;
+    description.n_tokens = description.n_keks = 1;
+    json_t *object = json_object();
+    kms_node_describe_json(&description, object);
+    const json_t *shown = json_array_get(json_object_get(object, "tokens"), 0);
+    assert_string_equal(json_string_value(json_object_get(shown, "name")), "spare");
+    assert_true(json_is_false(json_object_get(shown, "in_use")));
+    assert_true(json_is_false(json_object_get(shown, "required")));
+    assert_true(json_is_true(json_object_get(shown, "resting")));
+    assert_true(json_is_null(json_object_get(shown, "drained_until")));
+    assert_string_equal(json_string_value(json_object_get(shown, "problem")), "it hangs");
+    const json_t *shown_kek = json_array_get(json_object_get(object, "keks"), 0);
+    const json_t *holder = json_array_get(json_object_get(shown_kek, "holders"), 0);
+    assert_string_equal(json_string_value(holder), "spare");
+    assert_true(json_is_true(json_object_get(shown_kek, "may_unwrap")));
+    json_decref(object);
+}
+
 static void an_export_keeps_the_nodes_complaint(void **state)
 {
     struct bench *bench = *state;
@@ -158,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_export_reads_back_as_the_node_that_wrote_it, set_up,
                                         tear_down),
+        cmocka_unit_test(tokens_and_holders_are_shown),
         cmocka_unit_test_setup_teardown(an_export_keeps_the_nodes_complaint, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_export_of_the_past_says_nothing_of_the_clock, set_up,
                                         tear_down),

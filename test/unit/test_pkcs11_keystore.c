@@ -70,10 +70,10 @@ static void before_an_inventory_nothing_is_connected(void **state)
     assert_int_equal(
         kms_keystore_generate(rig->keystore, "prod.v2", rig_soon_ms(), &kek, &rig->err),
         KMS_E_UNAVAILABLE);
-    struct kms_token_info info;
-    kms_keystore_describe(rig->keystore, &info);
-    assert_false(info.connected);
-    assert_string_equal(info.profile, "");
+    struct kms_token_info infos[KMS_TOKENS_MAX];
+    kms_keystore_describe(rig->keystore, infos);
+    assert_false(infos[0].connected);
+    assert_string_equal(infos[0].profile, "");
     assert_int_equal(fake_module_all_calls(rig->module), 0);
 }
 
@@ -87,11 +87,11 @@ static void an_inventory_connects_and_lists(void **state)
     assert_string_equal(inventory.keks[0].label, "prod.v1");
     assert_memory_equal(inventory.keks[0].fingerprint, rig->fingerprint, KMS_FINGERPRINT_LEN);
     kms_inventory_done(&inventory);
-    struct kms_token_info info;
-    kms_keystore_describe(rig->keystore, &info);
-    assert_true(info.connected);
-    assert_string_equal(info.label, "fake");
-    assert_string_equal(info.profile, "aes-kw");
+    struct kms_token_info infos[KMS_TOKENS_MAX];
+    kms_keystore_describe(rig->keystore, infos);
+    assert_true(infos[0].connected);
+    assert_string_equal(infos[0].label, "fake");
+    assert_string_equal(infos[0].profile, "aes-kw");
 }
 
 static void one_login_serves_everything(void **state)
@@ -245,9 +245,9 @@ static void lengths_are_refused_even_while_disconnected(void **state)
     assert_int_equal(kms_keystore_wrap(rig->keystore, &rig->kek, seed_of(20), rig_soon_ms(),
                                        &wrapped, &rig->err),
                      KMS_E_INVALID);
-    assert_int_equal(
-        kms_keystore_unwrap(rig->keystore, &rig->kek, seed_of(39), rig_soon_ms(), &seed, &rig->err),
-        KMS_E_INVALID);
+    assert_int_equal(kms_keystore_unwrap(rig->keystore, &rig->kek, KMS_ALGORITHM_AES_KW,
+                                         seed_of(39), rig_soon_ms(), &seed, &rig->err),
+                     KMS_E_INVALID);
 }
 
 static void a_deadline_in_the_past_touches_nothing(void **state)
@@ -262,7 +262,8 @@ static void a_deadline_in_the_past_touches_nothing(void **state)
     struct kms_keystore *ks = rig->keystore;
     assert_int_equal(kms_keystore_wrap(ks, &rig->kek, seed_of(32), past_ms, &wrapped, &rig->err),
                      KMS_E_DEADLINE);
-    assert_int_equal(kms_keystore_unwrap(ks, &rig->kek, seed_of(40), past_ms, &seed, &rig->err),
+    assert_int_equal(kms_keystore_unwrap(ks, &rig->kek, KMS_ALGORITHM_AES_KW, seed_of(40), past_ms,
+                                         &seed, &rig->err),
                      KMS_E_DEADLINE);
     assert_int_equal(kms_keystore_canary(ks, &rig->kek, past_ms, &rig->err), KMS_E_DEADLINE);
     assert_int_equal(kms_keystore_inventory(ks, "", past_ms, &inventory, &rig->err),
@@ -283,7 +284,7 @@ static void a_kek_made_since_the_inventory_is_found(void **state)
     uint8_t fingerprint[KMS_FINGERPRINT_LEN];
     rig_fingerprint(rig_other_key, fingerprint);
     (void)fake_module_add_kek(rig->module, "prod.v2", rig_other_key);
-    struct kms_kek_ref ref = { "prod.v2", fingerprint };
+    struct kms_kek_ref ref = { "prod.v2", fingerprint, NULL };
     assert_ok(kms_keystore_canary(rig->keystore, &ref, rig_soon_ms(), &rig->err), &rig->err);
     unsigned finds = fake_module_calls(rig->module, "C_FindObjectsInit");
     assert_ok(kms_keystore_canary(rig->keystore, &ref, rig_soon_ms(), &rig->err), &rig->err);
@@ -308,7 +309,7 @@ static void a_generated_key_is_listed_and_destroyed(void **state)
     struct kms_kek_info made;
     assert_ok(kms_keystore_generate(rig->keystore, "prod.v2", rig_soon_ms(), &made, &rig->err),
               &rig->err);
-    struct kms_kek_ref ref = { "prod.v2", made.fingerprint };
+    struct kms_kek_ref ref = { "prod.v2", made.fingerprint, NULL };
     assert_ok(kms_keystore_canary(rig->keystore, &ref, rig_soon_ms(), &rig->err), &rig->err);
     struct kms_bytes id = { made.cka_id, made.cka_id_len };
     assert_ok(kms_keystore_destroy(rig->keystore, "prod.v2", id, rig_soon_ms(), &rig->err),

@@ -16,9 +16,9 @@ static void describe(struct rig *rig, struct kms_token_info *ret_info)
 
 static bool is_connected(struct rig *rig)
 {
-    struct kms_token_info info;
-    describe(rig, &info);
-    return info.connected;
+    struct kms_token_info infos[KMS_TOKENS_MAX];
+    describe(rig, infos);
+    return infos[0].connected;
 }
 
 static enum kms_code unwrap_tampered(struct rig *rig)

@@ -138,7 +138,7 @@ static enum kms_code unwrap_right(struct table *table)
     struct rig *rig = table->rig;
     struct kms_wrapped sample = rig_sample();
     KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
-    enum kms_code rc = kms_keystore_unwrap(rig->keystore, &rig->kek,
+    enum kms_code rc = kms_keystore_unwrap(rig->keystore, &rig->kek, KMS_ALGORITHM_AES_KW,
                                            (struct kms_bytes){ sample.data, sample.len },
                                            rig_soon_ms(), &seed, &rig->err);
     uint8_t again[KMS_WRAPPED_MAX] = { 0 };

@@ -23,11 +23,41 @@ static void what_the_host_lists_comes_back(void **state)
     kms_inventory_done(&list);
 }
 
+static enum kms_code sign(struct remote_rig *rig, struct kms_signature *ret_signature)
+{
+    return kms_keystore_sign(rig->keystore, "ring.audit", kms_bytes_of("text"), INT64_MAX,
+                             ret_signature, &rig->err);
+}
+
+static void what_the_host_signs_comes_back(void **state)
+{
+    struct remote_rig *rig = *state;
+    struct kms_signature signature = { .len = 0 };
+    static const uint8_t no_key[KMS_SHA256_LEN];
+    remote_rig_serve(rig, LANES);
+    assert_ok(sign(rig, &signature), &rig->err);
+    assert_true(signature.len > 64); /* of P-256, in DER */
+    assert_memory_not_equal(signature.key_sha256, no_key, sizeof(no_key));
+}
+
+/* Or a library that can't sign would end hosts for ever. */
+static void a_signature_that_ends_its_host_is_not_tried_again(void **state)
+{
+    struct remote_rig *rig = *state;
+    struct kms_signature signature;
+    remote_rig_serve(rig, LANES);
+    size_t hosts = remote_rig_hosts(rig);
+    remote_rig_tell(rig, "sign.ring.audit", "crash");
+    assert_int_equal(sign(rig, &signature), KMS_E_UNAVAILABLE);
+    remote_rig_wait_serves(rig);
+    assert_int_equal(remote_rig_hosts(rig), hosts + 1);
+}
+
 static void a_filter_with_names_reaches_the_host(void **state)
 {
     struct remote_rig *rig = *state;
     const struct kms_kek_name name = { .label = "ring.b" };
-    const struct kms_kek_filter filter = { "nothing.", &name, 1 };
+    const struct kms_kek_filter filter = { "nothing.", &name, 1, 0 };
     struct kms_inventory list = { 0 };
     remote_rig_serve(rig, LANES);
     assert_ok(kms_keystore_list(rig->keystore, &filter, INT64_MAX, &list, &rig->err), &rig->err);
@@ -54,23 +84,23 @@ static void what_the_host_unwraps_is_right(void **state)
 static void the_token_is_described_as_the_last_answer_said(void **state)
 {
     struct remote_rig *rig = *state;
-    struct kms_token_info info;
+    struct kms_token_info infos[KMS_TOKENS_MAX];
     remote_rig_serve(rig, LANES);
-    kms_keystore_describe(rig->keystore, &info);
-    assert_string_equal(info.label, "fake");
-    assert_true(info.connected);
+    kms_keystore_describe(rig->keystore, infos);
+    assert_string_equal(infos[0].label, "fake");
+    assert_true(infos[0].connected);
 }
 
 static void without_a_host_the_token_is_not_connected(void **state)
 {
     struct remote_rig *rig = *state;
-    struct kms_token_info info;
+    struct kms_token_info infos[KMS_TOKENS_MAX];
     remote_rig_serve(rig, LANES);
     remote_rig_tell(rig, "start", "crash");
     remote_rig_kill(rig);
     assert_int_equal(remote_rig_wrap(rig, 'a', REMOTE_PATIENCE_MS, &rig->err), KMS_E_UNAVAILABLE);
-    kms_keystore_describe(rig->keystore, &info);
-    assert_false(info.connected);
+    kms_keystore_describe(rig->keystore, infos);
+    assert_false(infos[0].connected);
 }
 
 static void a_failure_comes_back_whole(void **state)
@@ -247,6 +277,8 @@ int main(void)
         remote_test(a_host_that_talks_nonsense_is_replaced),
         remote_test(an_answer_of_another_call_is_never_taken),
         remote_test(a_host_that_answers_twice_does_not_mislead_the_next_call),
+        remote_test(what_the_host_signs_comes_back),
+        remote_test(a_signature_that_ends_its_host_is_not_tried_again),
         remote_test(a_reload_reaches_the_host_once),
         remote_test(a_reload_waits_for_a_host),
     };

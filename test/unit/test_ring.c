@@ -430,7 +430,7 @@ static void pins_wait_for_the_second_sighting(void **unused)
     assert_ok(kms_ring_plan(ring, &inventory, "serial", NOW, &plan, &err), &err);
     assert_true(plan.state_changed);
     assert_int_equal(plan.state.pin_count, 2);
-    assert_string_equal(plan.state.pins[1].serials[0], "serial");
+    assert_string_equal(plan.state.pins[1].tokens[0].serial, "serial");
 }
 
 static void a_restart_keeps_promotion_and_pins(void **unused)

@@ -53,6 +53,8 @@ static void a_row_for_one_call_wins(void **state)
     assert_int_equal(pkcs11_rv_code("C_CreateObject", CKR_DATA_LEN_RANGE), KMS_E_INVALID);
     assert_int_equal(pkcs11_rv_code("C_UnwrapKey", CKR_DATA_LEN_RANGE), KMS_E_CORRUPT);
     assert_int_equal(pkcs11_rv_code("C_OpenSession", CKR_ARGUMENTS_BAD), KMS_E_BUSY);
+    assert_int_equal(pkcs11_rv_code("C_Decrypt", CKR_SIGNATURE_INVALID), KMS_E_CORRUPT);
+    assert_int_equal(pkcs11_rv_class("C_Decrypt", CKR_SIGNATURE_INVALID), PKCS11_CLASS_REQUEST);
 }
 
 static void a_token_that_forbids_a_change_says_what_to_do(void **state)

@@ -184,6 +184,93 @@ static void any_annotation_is_refused(void **unused)
     }
 }
 
+/* --- other algorithms --- */
+
+static struct kms_decrypt_request annotated(const struct kms_encrypt_reply *reply,
+                                            struct kms_annotation *annotation, const char *value)
+{
+    struct kms_decrypt_request request = request_for(reply);
+    *annotation = (struct kms_annotation){ kms_bytes_of(KMS_ANNOTATION_ALGORITHM),
+                                           kms_bytes_of(value) };
+    request.annotations = annotation;
+    request.annotation_count = 1;
+    return request;
+}
+
+static void what_the_annotation_names_is_read_so(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_annotation annotation;
+    *fake_keystore_algorithm(rig.token) = KMS_ALGORITHM_AES_GCM;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    assert_int_equal(reply.ciphertext.algorithm, KMS_ALGORITHM_AES_GCM);
+    assert_int_equal(reply.ciphertext.len, SEED_LEN + 28);
+    struct kms_decrypt_request request = annotated(&reply, &annotation, "aes-gcm");
+    assert_ok(decrypt(&request, &err), &err);
+    request.annotation_count = 0;
+    assert_int_equal(decrypt(&request, &err), KMS_E_INVALID); /* 60 bytes are no key wrap's */
+}
+
+static void a_ring_that_changed_its_algorithm_reads_both(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_annotation annotation;
+    struct kms_encrypt_reply old = encrypt_seed();
+    *fake_keystore_algorithm(rig.token) = KMS_ALGORITHM_AES_GCM;
+    struct kms_encrypt_reply new = encrypt_seed();
+    struct kms_decrypt_request request = request_for(&old);
+    assert_ok(decrypt(&request, &err), &err);
+    request = annotated(&new, &annotation, "aes-gcm");
+    assert_ok(decrypt(&request, &err), &err);
+}
+
+static void an_algorithm_that_is_never_annotated_is_refused(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_annotation annotation;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    static const char *const values[] = { "aes-kw", "aes-cbc", "", "AES-GCM", "aes-gcm " };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct kms_decrypt_request request = annotated(&reply, &annotation, values[i]);
+        assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+        assert_contains(err.msg, "names no algorithm");
+    }
+}
+
+static void the_same_annotation_twice_is_refused(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_annotation annotations[2];
+    *fake_keystore_algorithm(rig.token) = KMS_ALGORITHM_AES_GCM;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    struct kms_decrypt_request request = annotated(&reply, &annotations[0], "aes-gcm");
+    annotations[1] = annotations[0];
+    request.annotation_count = 2;
+    assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+    assert_contains(err.msg, "2 annotation(s)");
+}
+
+static void lengths_are_those_of_the_annotated_algorithm(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_annotation annotation;
+    struct kms_encrypt_reply reply = encrypt_seed();
+    unsigned calls = fake_keystore_calls(rig.token, FAKE_UNWRAP);
+    static const size_t wrong[] = { 0, 12, 28, 40, 43, 45, 285 };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct kms_decrypt_request request = annotated(&reply, &annotation, "aes-gcm");
+        request.ciphertext.len = wrong[i];
+        assert_int_equal(decrypt(&request, &err), KMS_E_INVALID);
+        assert_contains(err.msg, "AES-GCM makes 28 more");
+    }
+    assert_int_equal(fake_keystore_calls(rig.token, FAKE_UNWRAP), calls);
+}
+
 static void wrong_ciphertext_lengths_never_reach_the_token(void **unused)
 {
     (void)unused;
@@ -311,7 +398,7 @@ static void describe_tells_what_status_tells(void **unused)
     assert_string_equal(description.node, "node");
     assert_string_equal(description.snapshot->key_id, rig_key_id(1, 1));
     assert_int_equal(description.health.code, KMS_OK);
-    assert_string_equal(description.token.label, "fake");
+    assert_string_equal(description.tokens[0].label, "fake");
 }
 
 /* --- the sent/received rule (ring.h) under load: F02 --- */
@@ -458,6 +545,11 @@ int main(void)
         SERVICE_TEST(bad_uids_are_refused),
         SERVICE_TEST(bad_key_ids_are_refused),
         SERVICE_TEST(any_annotation_is_refused),
+        SERVICE_TEST(what_the_annotation_names_is_read_so),
+        SERVICE_TEST(a_ring_that_changed_its_algorithm_reads_both),
+        SERVICE_TEST(an_algorithm_that_is_never_annotated_is_refused),
+        SERVICE_TEST(the_same_annotation_twice_is_refused),
+        SERVICE_TEST(lengths_are_those_of_the_annotated_algorithm),
         SERVICE_TEST(wrong_ciphertext_lengths_never_reach_the_token),
         SERVICE_TEST(a_changed_ciphertext_is_corrupt_and_health_stays),
         SERVICE_TEST(an_unknown_key_id_is_unknown_only_after_a_new_listing),

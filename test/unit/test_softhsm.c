@@ -33,12 +33,12 @@ static void the_token_describes_itself(void **state)
     KMS_CLEANUP(kms_keystore_close_ptr)
     struct kms_keystore *keystore = softhsm_open(SOFTHSM_URI);
     assert_ok(softhsm_list(keystore, "x", &count, &err), &err);
-    struct kms_token_info info;
-    kms_keystore_describe(keystore, &info);
-    assert_string_equal(info.label, SOFTHSM_TOKEN);
-    assert_int_equal(strlen(info.serial), 16);
-    assert_string_equal(info.profile, "aes-kw");
-    assert_true(info.connected);
+    struct kms_token_info infos[KMS_TOKENS_MAX];
+    kms_keystore_describe(keystore, infos);
+    assert_string_equal(infos[0].label, SOFTHSM_TOKEN);
+    assert_int_equal(strlen(infos[0].serial), 16);
+    assert_string_equal(infos[0].profile, "aes-kw");
+    assert_true(infos[0].connected);
 }
 
 /* Debian's softhsm2 registers itself with p11-kit under this name. */

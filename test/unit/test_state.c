@@ -1,251 +1,204 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "check.h"
 #include "state.h"
 
-static char dir_path[64];
+#include <stdio.h>
 
-static int make_dir(void **state)
-{
-    (void)state;
-    snprintf(dir_path, sizeof dir_path, "/tmp/test-state-XXXXXX");
-    return mkdtemp(dir_path) != NULL ? 0 : -1;
-}
+#include "check.h"
 
-static const char *path_of(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", dir_path, name);
-    return path;
-}
+static const uint8_t fingerprint[KMS_FINGERPRINT_LEN] = { 0xaa };
+enum { NOW = 1800000000 };
 
-static int remove_dir(void **state)
-{
-    (void)state;
-    static const char *const names[] = { "ring.json", "ring.json.new", "served", "served.new",
-                                         "lock" };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        unlink(path_of(names[i]));
-        rmdir(path_of(names[i]));
-    }
-    return rmdir(dir_path);
-}
-
-static void put_file(const char *name, const char *text)
-{
-    FILE *file = fopen(path_of(name), "we");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static void get_file(const char *name, char *ret_text, size_t size)
-{
-    FILE *file = fopen(path_of(name), "re");
-    assert_non_null(file);
-    ret_text[fread(ret_text, 1, size - 1, file)] = '\0';
-    fclose(file);
-}
-
-static enum kms_code read_state(struct kms_state *ret_state, bool *ret_new, struct kms_error *err)
-{
-    return kms_state_read(dir_path, "prod", ret_state, ret_new, err);
-}
-
-/* One pin, generation 3 promoted, generation 1 destroyed. */
-static void fill(struct kms_state *state)
+static void add_pin(struct kms_state *state, uint32_t generation)
 {
     struct kms_error err;
-    uint8_t fingerprint[KMS_FINGERPRINT_LEN] = { 0xaa };
-    assert_ok(kms_state_add_pin(state, 3, fingerprint, "serial-3", &err), &err);
-    assert_ok(kms_state_add_pin(state, 2, fingerprint, "", &err), &err);
-    state->promoted = 3;
-    state->tombstones = calloc(1, sizeof *state->tombstones);
-    state->tombstones[0] = 1;
-    state->tombstone_count = 1;
+    assert_ok(kms_state_add_pin(state, generation, fingerprint, &err), &err);
 }
 
-static void write_state(const struct kms_state *state)
+static void drain(struct kms_state *state, const char *token, int64_t until_utc_s)
 {
     struct kms_error err;
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *dir = NULL;
-    assert_ok(kms_state_dir_open(dir_path, "prod", &dir, &err), &err);
-    assert_ok(kms_state_dir_write(dir, state, &err), &err);
+    assert_ok(kms_state_drain(state, token, until_utc_s, &err), &err);
 }
 
-static void what_is_written_is_read_back(void **unused)
+static void waive(struct kms_state *state, uint32_t generation, const char *token)
+{
+    struct kms_error err;
+    assert_ok(kms_state_waive(state, generation, token, &err), &err);
+}
+
+static const char *numbered(unsigned number)
+{
+    static char name[KMS_TOKEN_NAME_MAX + 1];
+    snprintf(name, sizeof name, "token-%u", number);
+    return name;
+}
+
+static void a_confirmation_is_news_once(void **unused)
+{
+    (void)unused;
+    struct kms_pin pin = { .generation = 1 };
+    assert_null(kms_pin_confirmation(&pin, "main"));
+    assert_true(kms_state_confirm(&pin, "main", "0001"));
+    assert_true(kms_state_confirm(&pin, "spare", "0001"));
+    assert_false(kms_state_confirm(&pin, "main", "0001"));
+    assert_int_equal(pin.token_count, 2);
+    assert_string_equal(kms_pin_confirmation(&pin, "main")->serial, "0001");
+}
+
+static void a_new_serial_takes_the_place_of_the_old(void **unused)
+{
+    (void)unused;
+    struct kms_pin pin = { .generation = 1 };
+    assert_true(kms_state_confirm(&pin, "main", "0001"));
+    assert_true(kms_state_confirm(&pin, "spare", "0002"));
+    assert_true(kms_state_confirm(&pin, "main", "0003"));
+    assert_int_equal(pin.token_count, 2);
+    assert_string_equal(kms_pin_confirmation(&pin, "main")->serial, "0003");
+    assert_string_equal(kms_pin_confirmation(&pin, "spare")->serial, "0002");
+}
+
+static void one_token_too_many_takes_the_place_of_the_oldest(void **unused)
+{
+    (void)unused;
+    struct kms_pin pin = { .generation = 1 };
+    for (unsigned i = 0; i <= KMS_TOKENS_MAX; i++)
+        assert_true(kms_state_confirm(&pin, numbered(i), "0001"));
+    assert_int_equal(pin.token_count, KMS_TOKENS_MAX);
+    assert_null(kms_pin_confirmation(&pin, numbered(0)));
+    for (unsigned i = 1; i <= KMS_TOKENS_MAX; i++)
+        assert_non_null(kms_pin_confirmation(&pin, numbered(i)));
+}
+
+static void a_new_pin_forgets_who_confirmed_the_old(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
+    add_pin(&state, 2);
+    assert_true(kms_state_confirm(&state.pins[0], "main", "0001"));
+    assert_ok(kms_state_repin(&state, 2, fingerprint, &err), &err);
+    assert_null(kms_pin_confirmation(kms_state_pin(&state, 2), "main"));
+}
+
+static void a_drain_lasts_until_the_last_word(void **unused)
 {
     (void)unused;
     KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
-    fill(&state);
-    write_state(&state);
-    KMS_CLEANUP(kms_state_done) struct kms_state back = { 0 };
-    bool is_new = true;
-    struct kms_error err;
-    assert_ok(read_state(&back, &is_new, &err), &err);
-    assert_false(is_new);
-    assert_int_equal(back.promoted, 3);
-    assert_int_equal(back.pin_count, 2);
-    assert_int_equal(back.pins[0].generation, 2); /* ascending */
-    assert_string_equal(back.pins[1].serials[0], "serial-3");
-    assert_int_equal(back.pins[1].fingerprint[0], 0xaa);
-    assert_int_equal(back.tombstone_count, 1);
-    assert_int_equal(kms_state_highest(&back), 3);
+    assert_int_equal(kms_state_drained_until(&state, "main"), 0);
+    drain(&state, "main", NOW);
+    drain(&state, "spare", NOW + 1);
+    drain(&state, "main", NOW - 1);
+    assert_int_equal(state.drain_count, 2);
+    assert_int_equal(kms_state_drained_until(&state, "main"), NOW - 1);
+    assert_int_equal(kms_state_drained_until(&state, "spare"), NOW + 1);
 }
 
-static void an_absent_file_means_a_new_node(void **unused)
-{
-    (void)unused;
-    KMS_CLEANUP(kms_state_done) struct kms_state state = { .promoted = 9 };
-    bool is_new = false;
-    struct kms_error err;
-    assert_ok(read_state(&state, &is_new, &err), &err);
-    assert_true(is_new);
-    assert_int_equal(state.promoted, 0);
-}
-
-static void an_absent_file_beside_the_marker_is_an_error(void **unused)
+static void a_resumed_token_alone_is_drained_no_more(void **unused)
 {
     (void)unused;
     KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
-    fill(&state);
-    write_state(&state);
-    unlink(path_of("ring.json"));
-    KMS_CLEANUP(kms_state_done) struct kms_state back = { 0 };
-    bool is_new;
-    struct kms_error err;
-    assert_int_equal(read_state(&back, &is_new, &err), KMS_E_PRECONDITION);
-    assert_contains(err.msg, "ring.json is gone");
+    drain(&state, "main", NOW);
+    drain(&state, "spare", NOW + 1);
+    assert_true(kms_state_resume(&state, "main"));
+    assert_false(kms_state_resume(&state, "main"));
+    assert_int_equal(kms_state_drained_until(&state, "main"), 0);
+    assert_int_equal(kms_state_drained_until(&state, "spare"), NOW + 1);
 }
 
-static void damaged_files_are_refused_and_left_alone(void **unused)
+static void too_many_drains_are_refused(void **unused)
 {
     (void)unused;
-    static const char *const bad[] = {
-        "",
-        "{",
-        "[]",
-        "{}",
-        "{\"version\": 1}",
-        "{\"version\": 0, \"ring\": \"prod\"}",
-        "{\"version\": 1, \"ring\": \"prod\", \"promoted\": -1, \"pins\": [], \"tombstones\": []}",
-        "{\"version\": 1, \"ring\": \"prod\", \"promoted\": 0, \"pins\": {}, \"tombstones\": []}",
-        ("{\"version\": 1, \"ring\": \"prod\", \"promoted\": 0, \"pins\": [], "
-         "\"tombstones\": [2, 1]}"),
-        "{\"version\": 1, \"ring\": \"prod\", \"promoted\": 1, \"pins\": [], \"tombstones\": []}",
-        ("{\"version\": 1, \"ring\": \"prod\", \"promoted\": 0, \"pins\": [{\"generation\": 1, "
-         "\"fingerprint\": \"zz\", \"tokens\": []}], \"tombstones\": []}"),
-        "{\"version\": 1, \"version\": 1}",
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        put_file("ring.json", bad[i]);
-        KMS_CLEANUP(kms_state_done) struct kms_state back = { 0 };
-        bool is_new;
-        struct kms_error err;
-        assert_int_equal(read_state(&back, &is_new, &err), KMS_E_PRECONDITION);
-        assert_contains(err.msg, "restore it from a backup");
-        char text[1024];
-        get_file("ring.json", text, sizeof text);
-        assert_string_equal(text, bad[i]);
-    }
-}
-
-static void a_newer_version_is_refused_by_name(void **unused)
-{
-    (void)unused;
-    put_file("ring.json", "{\"version\": 2, \"ring\": \"prod\"}");
-    KMS_CLEANUP(kms_state_done) struct kms_state back = { 0 };
-    bool is_new;
     struct kms_error err;
-    assert_int_equal(read_state(&back, &is_new, &err), KMS_E_PRECONDITION);
-    assert_contains(err.msg, "newer hsm-kms");
+    KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
+    for (unsigned i = 0; i < KMS_TOKENS_MAX; i++)
+        drain(&state, numbered(i), NOW);
+    assert_int_equal(kms_state_drain(&state, "one-more", NOW, &err), KMS_E_PRECONDITION);
+    assert_contains(err.msg, "resume one");
+    assert_int_equal(kms_state_drained_until(&state, "one-more"), 0);
+    drain(&state, numbered(3), NOW + 1); /* of a drained one there is room */
 }
 
-static void another_rings_file_is_refused(void **unused)
+static void waivers_are_kept_in_order_and_once(void **unused)
 {
     (void)unused;
     KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
-    fill(&state);
-    write_state(&state);
-    KMS_CLEANUP(kms_state_done) struct kms_state back = { 0 };
-    bool is_new;
-    struct kms_error err;
-    assert_int_equal(kms_state_read(dir_path, "test", &back, &is_new, &err), KMS_E_PRECONDITION);
-    assert_contains(err.msg, "belongs to ring 'prod'");
+    waive(&state, 3, "b");
+    waive(&state, 2, "c");
+    waive(&state, 3, "a");
+    waive(&state, 3, "b");
+    assert_int_equal(state.waiver_count, 3);
+    for (size_t i = 1; i < state.waiver_count; i++)
+        assert_true(kms_waiver_order(&state.waivers[i - 1], &state.waivers[i]) < 0);
+    assert_true(kms_state_is_waived(&state, 3, "a"));
+    assert_false(kms_state_is_waived(&state, 2, "a"));
+    assert_false(kms_state_is_waived(&state, 3, "c"));
 }
 
-static void a_second_daemon_is_refused(void **unused)
+static void a_buried_generation_has_no_waivers(void **unused)
 {
     (void)unused;
     struct kms_error err;
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *first = NULL;
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *second = NULL;
-    assert_ok(kms_state_dir_open(dir_path, "prod", &first, &err), &err);
-    assert_int_equal(kms_state_dir_open(dir_path, "prod", &second, &err), KMS_E_PRECONDITION);
-    assert_contains(err.msg, "another hsm-kms");
-}
-
-static void a_directory_open_to_others_is_refused(void **unused)
-{
-    (void)unused;
-    assert_int_equal(chmod(dir_path, 0750), 0);
-    struct kms_error err;
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *dir = NULL;
-    assert_int_equal(kms_state_dir_open(dir_path, "prod", &dir, &err), KMS_E_PRECONDITION);
-    assert_contains(err.msg, "chmod 0700");
-}
-
-static void an_absent_directory_is_made_private(void **unused)
-{
-    (void)unused;
-    assert_int_equal(rmdir(dir_path), 0);
-    struct kms_error err;
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *dir = NULL;
-    assert_ok(kms_state_dir_open(dir_path, "prod", &dir, &err), &err);
-    struct stat info;
-    assert_int_equal(stat(dir_path, &info), 0);
-    assert_int_equal(info.st_mode & 07777, 0700);
-}
-
-static void a_failed_write_leaves_the_old_file(void **unused)
-{
-    (void)unused;
     KMS_CLEANUP(kms_state_done) struct kms_state state = { 0 };
-    fill(&state);
-    struct kms_error err;
-    KMS_CLEANUP(kms_state_dir_close_ptr) struct kms_state_dir *dir = NULL;
-    assert_ok(kms_state_dir_open(dir_path, "prod", &dir, &err), &err);
-    assert_ok(kms_state_dir_write(dir, &state, &err), &err);
-    assert_int_equal(mkdir(path_of("ring.json.new"), 0700), 0); /* nothing can be written there */
-    state.promoted = 2;
-    assert_int_equal(kms_state_dir_write(dir, &state, &err), KMS_E_PRECONDITION);
-    KMS_CLEANUP(kms_state_done) struct kms_state back = { 0 };
-    bool is_new;
-    assert_ok(read_state(&back, &is_new, &err), &err);
-    assert_int_equal(back.promoted, 3);
+    waive(&state, 2, "a");
+    waive(&state, 3, "a");
+    waive(&state, 3, "b");
+    waive(&state, 4, "a");
+    assert_ok(kms_state_bury(&state, 3, &err), &err);
+    assert_int_equal(state.waiver_count, 2);
+    assert_true(kms_state_is_waived(&state, 2, "a"));
+    assert_true(kms_state_is_waived(&state, 4, "a"));
 }
 
-#define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
+static void tidying_drops_what_says_nothing_any_more(void **unused)
+{
+    (void)unused;
+    KMS_CLEANUP(kms_state_done) struct kms_state state = { .promoted = 2 };
+    drain(&state, "over", NOW);
+    drain(&state, "not-over", NOW + 1);
+    waive(&state, 1, "main");
+    waive(&state, 2, "main");
+    waive(&state, 3, "main");
+    kms_state_tidy(&state, NOW);
+    assert_int_equal(state.drain_count, 1);
+    assert_int_equal(kms_state_drained_until(&state, "not-over"), NOW + 1);
+    assert_int_equal(state.waiver_count, 1);
+    assert_true(kms_state_is_waived(&state, 3, "main"));
+}
+
+static void a_copy_has_everything_and_is_its_own(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    KMS_CLEANUP(kms_state_done) struct kms_state state = { .promoted = 2 };
+    add_pin(&state, 2);
+    assert_true(kms_state_confirm(&state.pins[0], "main", "0001"));
+    assert_ok(kms_state_bury(&state, 1, &err), &err);
+    drain(&state, "spare", NOW);
+    waive(&state, 3, "spare");
+    KMS_CLEANUP(kms_state_done) struct kms_state copy = { 0 };
+    assert_ok(kms_state_copy(&state, &copy, &err), &err);
+    kms_state_done(&state);
+    assert_int_equal(copy.promoted, 2);
+    assert_non_null(kms_pin_confirmation(kms_state_pin(&copy, 2), "main"));
+    assert_true(kms_state_is_buried(&copy, 1));
+    assert_int_equal(kms_state_drained_until(&copy, "spare"), NOW);
+    assert_true(kms_state_is_waived(&copy, 3, "spare"));
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DIR(what_is_written_is_read_back),
-        WITH_DIR(an_absent_file_means_a_new_node),
-        WITH_DIR(an_absent_file_beside_the_marker_is_an_error),
-        WITH_DIR(damaged_files_are_refused_and_left_alone),
-        WITH_DIR(a_newer_version_is_refused_by_name),
-        WITH_DIR(another_rings_file_is_refused),
-        WITH_DIR(a_second_daemon_is_refused),
-        WITH_DIR(a_directory_open_to_others_is_refused),
-        WITH_DIR(an_absent_directory_is_made_private),
-        WITH_DIR(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(a_confirmation_is_news_once),
+        cmocka_unit_test(a_new_serial_takes_the_place_of_the_old),
+        cmocka_unit_test(one_token_too_many_takes_the_place_of_the_oldest),
+        cmocka_unit_test(a_new_pin_forgets_who_confirmed_the_old),
+        cmocka_unit_test(a_drain_lasts_until_the_last_word),
+        cmocka_unit_test(a_resumed_token_alone_is_drained_no_more),
+        cmocka_unit_test(too_many_drains_are_refused),
+        cmocka_unit_test(waivers_are_kept_in_order_and_once),
+        cmocka_unit_test(a_buried_generation_has_no_waivers),
+        cmocka_unit_test(tidying_drops_what_says_nothing_any_more),
+        cmocka_unit_test(a_copy_has_everything_and_is_its_own),
     };
     return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

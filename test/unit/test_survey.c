@@ -62,6 +62,24 @@ static void the_choice_comes_with_its_reason(void **state)
     assert_false(found.compared);
 }
 
+static void every_profile_has_a_row(void **state)
+{
+    struct rig *rig = *state;
+    struct pkcs11_survey found;
+    fake_module_behaviour(rig->module)->gcm_iv = FAKE_GCM_CALLER;
+    assert_ok(survey(rig, &found), &rig->err);
+    assert_int_equal(found.profile_count, 5);
+    const struct pkcs11_survey_profile *first = &found.profiles[0], *last = &found.profiles[4];
+    assert_string_equal(first->name, "aes-kw");
+    assert_true(first->works && first->chosen);
+    assert_string_equal(first->proof, "right, by OpenSSL");
+    assert_string_equal(found.profiles[2].name, "aes-kwp");
+    assert_false(found.profiles[2].works);
+    assert_string_equal(found.profiles[2].answer, "C_WrapKey: CKR_MECHANISM_INVALID");
+    assert_string_equal(last->name, "aes-gcm");
+    assert_true(last->works && !last->chosen);
+}
+
 static void mechanisms_are_what_the_module_tells(void **state)
 {
     struct rig *rig = *state;
@@ -109,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_token_is_described_and_left_as_it_was),
         TEST(the_choice_comes_with_its_reason),
+        TEST(every_profile_has_a_row),
         TEST(mechanisms_are_what_the_module_tells),
         TEST(a_token_that_can_not_wrap_is_described_too),
         TEST(an_outage_describes_nothing),

@@ -51,7 +51,7 @@ static enum kms_code log_in(struct bench *bench, const char *text)
     assert_ok(kms_secret_copy(&pin, kms_bytes_of(text), &bench->err), &bench->err);
     struct pkcs11_attempts attempts = { 0 };
     assert_ok(pkcs11_token_attempts(bench->fn, token.slot, &attempts, &bench->err), &bench->err);
-    return pkcs11_token_login(bench->fn, bench->session, &attempts, &pin, &bench->proved,
+    return pkcs11_token_login(bench->fn, bench->session, CKU_USER, &attempts, &pin, &bench->proved,
                               &bench->err);
 }
 

@@ -111,7 +111,7 @@ static void an_imported_key_wraps_what_openssl_unwraps(void **state)
     assert_int_equal(kek.cka_id_len, 16);
     assert_int_equal(kek.attributes,
                      KMS_KEK_SENSITIVE | KMS_KEK_PRIVATE | KMS_KEK_WRAP | KMS_KEK_UNWRAP);
-    struct kms_kek_ref ref = { "in.v1", fingerprint };
+    struct kms_kek_ref ref = { "in.v1", fingerprint, NULL };
     struct kms_wrapped wrapped;
     const struct kms_bytes seed = { softhsm_seed, sizeof(softhsm_seed) };
     assert_ok(kms_keystore_wrap(bench.keystore, &ref, seed, rig_soon_ms(), &wrapped, &bench.err),

@@ -5,37 +5,31 @@
 
 static const uint8_t data[KMS_SEED_MAX + 8] = { 1, 2, 3 };
 
-/* A handle in the fake for a KEK of the given bytes. */
-static CK_OBJECT_HANDLE kek(struct rig_session *rig)
+static struct pkcs11_use use_of(struct rig_session *rig, enum kms_algorithm algorithm,
+                                CK_OBJECT_HANDLE handle)
 {
-    size_t place = fake_module_add_kek(rig->module, "kek", rig_key);
-    fake_module_set_bool(rig->module, place, CKA_ENCRYPT, true);
-    fake_module_set_bool(rig->module, place, CKA_DECRYPT, true);
-    CK_FUNCTION_LIST *fn = rig->wrap.fn;
-    CK_ATTRIBUTE label = { CKA_LABEL, (char[]){ "kek" }, 3 };
-    CK_OBJECT_HANDLE handle = 0;
-    CK_ULONG count = 0;
-    assert_int_equal(fn->C_FindObjectsInit(rig->session.handle, &label, 1), CKR_OK);
-    assert_int_equal(fn->C_FindObjects(rig->session.handle, &handle, 1, &count), CKR_OK);
-    assert_int_equal(fn->C_FindObjectsFinal(rig->session.handle), CKR_OK);
-    assert_int_equal(count, 1);
-    return handle;
+    const struct pkcs11_way *way = algorithm == rig->wrap.algorithm
+                                       ? pkcs11_wrap_chosen(&rig->wrap)
+                                       : pkcs11_wrap_way(&rig->wrap, PKCS11_RUNG_OBJECTS,
+                                                         algorithm);
+    return (struct pkcs11_use){ rig->wrap.fn, way, &rig->session, handle,
+                                kms_bytes_of(rig->bound) };
 }
 
 static enum kms_code wrap(struct rig_session *rig, CK_OBJECT_HANDLE handle, size_t len,
                           struct kms_wrapped *ret_wrapped)
 {
-    return pkcs11_wrap_seed(&rig->wrap, &rig->session, handle, (struct kms_bytes){ data, len },
-                            ret_wrapped, &rig->err);
+    struct pkcs11_use use = use_of(rig, rig->wrap.algorithm, handle);
+    return pkcs11_wrap_seed(&use, (struct kms_bytes){ data, len }, ret_wrapped, &rig->err);
 }
 
 static enum kms_code unwrap(struct rig_session *rig, CK_OBJECT_HANDLE handle,
                             const struct kms_wrapped *wrapped)
 {
     KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
-    enum kms_code rc = pkcs11_unwrap_seed(&rig->wrap, &rig->session, handle,
-                                          (struct kms_bytes){ wrapped->data, wrapped->len }, &seed,
-                                          &rig->err);
+    struct pkcs11_use use = use_of(rig, wrapped->algorithm, handle);
+    enum kms_code rc = pkcs11_unwrap_seed(&use, (struct kms_bytes){ wrapped->data, wrapped->len },
+                                          &seed, &rig->err);
     if (rc == KMS_OK)
         assert_memory_equal(seed.data, data, seed.len);
     else
@@ -46,7 +40,7 @@ static enum kms_code unwrap(struct rig_session *rig, CK_OBJECT_HANDLE handle,
 static void all_lengths_go_round(void **state)
 {
     struct rig_session *rig = *state;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     for (size_t len = KMS_SEED_MIN; len <= KMS_SEED_MAX; len += 8) {
         struct kms_wrapped wrapped = { 0 };
         uint8_t expected[KMS_WRAPPED_MAX];
@@ -60,7 +54,7 @@ static void all_lengths_go_round(void **state)
 static void wrong_lengths_never_reach_the_module(void **state)
 {
     struct rig_session *rig = *state;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     unsigned calls = fake_module_all_calls(rig->module);
     static const size_t seeds[] = { 0, 1, 8, 15, 17, 20, 31, 33, 255, 264 };
     for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
@@ -71,9 +65,10 @@ static void wrong_lengths_never_reach_the_module(void **state)
     static const size_t ciphertexts[] = { 0, 7, 8, 16, 23, 39, 41, 265, 272 };
     for (size_t i = 0; i < sizeof(ciphertexts) / sizeof(ciphertexts[0]); i++) {
         struct kms_error err;
-        assert_int_equal(
-            pkcs11_wrap_check_wrapped((struct kms_bytes){ data, ciphertexts[i] }, &err),
-            KMS_E_INVALID);
+        assert_int_equal(pkcs11_wrap_check_wrapped(KMS_ALGORITHM_AES_KW,
+                                                   (struct kms_bytes){ data, ciphertexts[i] },
+                                                   &err),
+                         KMS_E_INVALID);
     }
     assert_int_equal(fake_module_all_calls(rig->module), calls);
 }
@@ -81,7 +76,7 @@ static void wrong_lengths_never_reach_the_module(void **state)
 static void a_wrong_length_from_wrap_is_refused(void **state)
 {
     struct rig_session *rig = *state;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 };
     fake_module_behaviour(rig->module)->wrap_len_error = 8;
     assert_int_equal(wrap(rig, handle, 32, &wrapped), KMS_E_PRECONDITION);
@@ -93,7 +88,7 @@ static void a_wrong_length_from_wrap_is_refused(void **state)
 static void a_wrong_length_from_unwrap_is_refused(void **state)
 {
     struct rig_session *rig = *state;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 };
     assert_ok(wrap(rig, handle, 32, &wrapped), &rig->err);
     fake_module_behaviour(rig->module)->value_len_error = 8;
@@ -105,7 +100,7 @@ static void a_wrong_length_from_unwrap_is_refused(void **state)
 static void objects_are_destroyed_when_a_call_fails(void **state)
 {
     struct rig_session *rig = *state;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 };
     fake_module_fail_next(rig->module, "C_WrapKey", CKR_DEVICE_REMOVED);
     assert_int_equal(wrap(rig, handle, 32, &wrapped), KMS_E_UNAVAILABLE);
@@ -119,7 +114,7 @@ static void objects_are_destroyed_when_a_call_fails(void **state)
 static void an_object_that_stays_breaks_the_session(void **state)
 {
     struct rig_session *rig = *state;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 };
     fake_module_fail_next(rig->module, "C_DestroyObject", CKR_GENERAL_ERROR);
     assert_ok(wrap(rig, handle, 32, &wrapped), &rig->err);
@@ -153,7 +148,7 @@ static void profiles_read_what_the_other_wrote(void **state)
 {
     struct rig_session *rig = *state;
     struct pkcs11_wrap objects = rig->wrap;
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped by_objects = { 0 }, by_cipher = { 0 };
     assert_ok(wrap(rig, handle, 32, &by_objects), &rig->err);
     rig_use_cipher(rig);
@@ -167,7 +162,7 @@ static void a_cipher_with_wrong_lengths_is_refused(void **state)
 {
     struct rig_session *rig = *state;
     rig_use_cipher(rig);
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 }, none = { 0 };
     assert_ok(wrap(rig, handle, 32, &wrapped), &rig->err);
     fake_module_behaviour(rig->module)->wrap_len_error = 8;
@@ -181,7 +176,7 @@ static void a_cipher_says_which_call_failed(void **state)
 {
     struct rig_session *rig = *state;
     rig_use_cipher(rig);
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 };
     fake_module_fail_next(rig->module, "C_EncryptInit", CKR_KEY_HANDLE_INVALID);
     assert_int_equal(wrap(rig, handle, 32, &wrapped), KMS_E_PRECONDITION);
@@ -199,7 +194,7 @@ static void an_operation_that_stays_active_breaks_the_session(void **state)
 {
     struct rig_session *rig = *state;
     rig_use_cipher(rig);
-    CK_OBJECT_HANDLE handle = kek(rig);
+    CK_OBJECT_HANDLE handle = rig_session_kek(rig);
     struct kms_wrapped wrapped = { 0 };
     fake_module_fail_next(rig->module, "C_Encrypt", CKR_BUFFER_TOO_SMALL);
     assert_int_equal(wrap(rig, handle, 32, &wrapped), KMS_E_INTERNAL);
@@ -210,7 +205,7 @@ static void an_operation_that_stays_active_breaks_the_session(void **state)
 
 static enum kms_code select_again(struct rig_session *rig, struct pkcs11_wrap *ret_wrap)
 {
-    return pkcs11_wrap_select(rig->wrap.fn, &rig->token, &rig->session, ret_wrap, &rig->err);
+    return pkcs11_wrap_select(&rig->probe, ret_wrap, NULL, &rig->err);
 }
 
 static void the_profile_is_aes_kw_without_a_value_len(void **state)
@@ -258,7 +253,7 @@ static void a_refused_import_is_tested_with_a_generated_key(void **state)
     fake_module_behaviour(rig->module)->demand_value_len = true;
     fake_module_behaviour(rig->module)->value_len_rv = CKR_OK;
     assert_ok(select_again(rig, &chosen), &rig->err);
-    assert_int_equal(fake_module_calls(rig->module, "C_GenerateKey"), 1);
+    assert_int_equal(fake_module_calls(rig->module, "C_GenerateKey"), 2); /* of two kinds */
     assert_true(chosen.tell_value_len);
 }
 
@@ -296,7 +291,7 @@ static void a_module_that_takes_no_seeds_wraps_as_a_cipher(void **state)
     struct rig_session *rig = *state;
     rig_use_cipher(rig);
     assert_string_equal(pkcs11_wrap_name(&rig->wrap), "aes-kw-cipher");
-    assert_int_equal(rig->wrap.proof, PKCS11_PROOF_KNOWN_ANSWER);
+    assert_int_equal(pkcs11_wrap_chosen(&rig->wrap)->proof, PKCS11_PROOF_KNOWN_ANSWER);
     assert_contains(rig->wrap.reason,
                     "before it aes-kw (0x2109): C_CreateObject: CKR_ATTRIBUTE_VALUE_INVALID");
     assert_int_equal(fake_module_session_objects(rig->module), 0);
@@ -318,7 +313,7 @@ static void a_cipher_without_an_imported_key_goes_round(void **state)
     struct rig_session *rig = *state;
     fake_module_behaviour(rig->module)->import_aes_rv = CKR_ATTRIBUTE_VALUE_INVALID;
     rig_use_cipher(rig);
-    assert_int_equal(rig->wrap.proof, PKCS11_PROOF_ROUND_TRIP);
+    assert_int_equal(pkcs11_wrap_chosen(&rig->wrap)->proof, PKCS11_PROOF_ROUND_TRIP);
     assert_contains(rig->wrap.reason, "couldn't be compared with RFC 3394");
     assert_false(rig->session.broken);
 }
@@ -329,7 +324,7 @@ static void a_generated_key_proves_rfc_3394_by_its_blocks(void **state)
     fake_module_behaviour(rig->module)->import_aes_rv = CKR_ATTRIBUTE_VALUE_INVALID;
     fake_module_behaviour(rig->module)->blocks = true;
     rig_use_cipher(rig);
-    assert_int_equal(rig->wrap.proof, PKCS11_PROOF_COMPUTED);
+    assert_int_equal(pkcs11_wrap_chosen(&rig->wrap)->proof, PKCS11_PROOF_COMPUTED);
     assert_contains(rig->wrap.reason, "RFC 3394 as computed from AES blocks");
 }
 
@@ -347,7 +342,7 @@ static void another_format_of_the_same_length_is_found_out(void **state)
     assert_contains(rig->err.msg, "aes-kw-cipher (0x2109): the answer isn't RFC 3394");
     behaviour->blocks = false;
     assert_ok(select_again(rig, &chosen), &rig->err);
-    assert_int_equal(chosen.proof, PKCS11_PROOF_ROUND_TRIP);
+    assert_int_equal(pkcs11_wrap_chosen(&chosen)->proof, PKCS11_PROOF_ROUND_TRIP);
 }
 
 static void without_any_test_key_the_modules_word_counts(void **state)
@@ -356,7 +351,7 @@ static void without_any_test_key_the_modules_word_counts(void **state)
     fake_module_behaviour(rig->module)->import_aes_rv = CKR_TEMPLATE_INCONSISTENT;
     fake_module_fail_always(rig->module, "C_GenerateKey", CKR_FUNCTION_NOT_SUPPORTED);
     rig_use_cipher(rig);
-    assert_int_equal(rig->wrap.proof, PKCS11_PROOF_NONE);
+    assert_int_equal(pkcs11_wrap_chosen(&rig->wrap)->proof, PKCS11_PROOF_NONE);
     assert_contains(rig->wrap.reason, "C_GetMechanismInfo offers it");
 }
 
@@ -385,11 +380,11 @@ static void a_vendors_own_number_is_used_at_that_vendor(void **state)
     struct pkcs11_wrap chosen = { 0 };
     become(rig, "SafeNet", PKCS11_CKM_LUNA_AES_KW);
     assert_ok(select_again(rig, &chosen), &rig->err);
-    assert_int_equal(chosen.mechanism, 0x80000170);
+    assert_int_equal(pkcs11_wrap_chosen(&chosen)->mechanism, 0x80000170);
     assert_string_equal(pkcs11_wrap_name(&chosen), "aes-kw");
     become(rig, "Cavium Networks", PKCS11_CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD);
     assert_ok(select_again(rig, &chosen), &rig->err);
-    assert_int_equal(chosen.mechanism, 0x80002109);
+    assert_int_equal(pkcs11_wrap_chosen(&chosen)->mechanism, 0x80002109);
 }
 
 static void a_vendors_own_number_wraps_as_a_cipher(void **state)
@@ -397,7 +392,7 @@ static void a_vendors_own_number_wraps_as_a_cipher(void **state)
     struct rig_session *rig = *state;
     become(rig, "SafeNet", PKCS11_CKM_LUNA_AES_KW);
     rig_use_cipher(rig);
-    assert_int_equal(rig->wrap.mechanism, PKCS11_CKM_LUNA_AES_KW);
+    assert_int_equal(pkcs11_wrap_chosen(&rig->wrap)->mechanism, PKCS11_CKM_LUNA_AES_KW);
     all_lengths_go_round(state);
 }
 
@@ -407,7 +402,7 @@ static void the_standard_number_comes_first(void **state)
     struct pkcs11_wrap chosen = { 0 };
     become(rig, "SafeNet", CKM_AES_KEY_WRAP);
     assert_ok(select_again(rig, &chosen), &rig->err);
-    assert_int_equal(chosen.mechanism, CKM_AES_KEY_WRAP);
+    assert_int_equal(pkcs11_wrap_chosen(&chosen)->mechanism, CKM_AES_KEY_WRAP);
 }
 
 static void a_vendors_own_number_is_tried_nowhere_else(void **state)

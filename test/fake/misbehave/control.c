@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -68,10 +69,16 @@ static void adopt(int fd, const char *path)
     file_fd = fd;
 }
 
-static const char *getenv_or_nothing(const char *name)
+/* Copies of the library have control files of their own. */
+static void find_file(char ret_path[static PATH_MAX])
 {
-    const char *value = getenv(name);
-    return value == NULL ? "" : value;
+    const char *named = getenv("MISBEHAVE_CONTROL");
+    Dl_info library;
+    ret_path[0] = '\0';
+    if (named != NULL)
+        (void)snprintf(ret_path, PATH_MAX, "%s", named);
+    else if (dladdr(&file_fd, &library) != 0)
+        (void)snprintf(ret_path, PATH_MAX, "%s.control", library.dli_fname);
 }
 
 struct misbehave_config *misbehave_control_now(void)
@@ -80,7 +87,7 @@ struct misbehave_config *misbehave_control_now(void)
     static char path[PATH_MAX]; /* "": there will be no file */
     struct stat st;
     if (!begun)
-        (void)snprintf(path, sizeof(path), "%s", getenv_or_nothing("MISBEHAVE_CONTROL"));
+        find_file(path);
     bool exists = path[0] != '\0' && stat(path, &st) == 0;
     if (begun && exists == (file_fd >= 0) && (!exists || is_same(&st, &file_stat)))
         return &current;

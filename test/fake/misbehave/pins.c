@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "dialect.h"
 #include "sessions.h"
 #include "state.h"
 
@@ -65,10 +66,15 @@ static bool token_of(CK_SESSION_HANDLE session, CK_TOKEN_INFO *ret_info)
            misbehave_real->C_GetTokenInfo(info.slotID, ret_info) == CKR_OK;
 }
 
+/* Luna's limited user: its PIN is its own there, and the user's here. */
+#define LUNA_LIMITED_USER 0x80000001ul
+
 /* CloudHSM knows many users: the token's PIN is what follows the first colon. */
 static CK_RV try_pin(struct misbehave_call *call, CK_SESSION_HANDLE session, CK_USER_TYPE user,
                      CK_BYTE *pin, CK_ULONG pin_len)
 {
+    if (misbehave_is_luna(call->manner.personality) && user == LUNA_LIMITED_USER)
+        return misbehave_real->C_Login(session, CKU_USER, pin, pin_len);
     if (call->manner.personality != MISBEHAVE_CLOUDHSM || user != CKU_USER || pin == NULL)
         return misbehave_real->C_Login(session, user, pin, pin_len);
     const CK_BYTE *colon = memchr(pin, ':', pin_len);

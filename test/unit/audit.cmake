@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+kms_unit_test(audit SOURCES audit_rig.c LIBRARIES kms_audit LABELS threads)
+kms_unit_test(audit_check SOURCES audit_rig.c LIBRARIES kms_audit)
+kms_unit_test(audit_checkpoint SOURCES audit_rig.c LIBRARIES kms_audit fake_keystore)
+kms_unit_test(audit_copier SOURCES audit_rig.c LIBRARIES kms_audit LABELS threads)
+kms_unit_test(audit_file SOURCES audit_rig.c LIBRARIES kms_audit)
+kms_unit_test(audit_kill SOURCES audit_rig.c kill_point.c LIBRARIES kms_audit)
+kms_unit_test(audit_seal SOURCES audit_rig.c LIBRARIES kms_audit)
+kms_unit_test(audit_signer SOURCES audit_rig.c LIBRARIES kms_audit fake_keystore LABELS threads)
+kms_unit_test(audit_sink SOURCES audit_rig.c LIBRARIES kms_audit)
