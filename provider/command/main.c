@@ -14,6 +14,7 @@ static const struct kms_command commands[] = {
     { "probe", kms_command_probe, "try Status, Encrypt and Decrypt on a running plugin" },
     { "status", kms_command_status, "what a running plugin says of itself" },
     { "audit", kms_command_audit, "check and show the audit log" },
+    { "doctor", kms_command_doctor, "look at all that has to be right around the plugin" },
     { "config", kms_command_config, "check the configuration; print its reference" },
     { NULL, NULL, NULL },
 };
