@@ -60,6 +60,8 @@ int kms_command_token_drain(int argc, char **argv);
 int kms_command_token_host(int argc, char **argv);
 int kms_command_token_list(int argc, char **argv);
 int kms_command_token_resume(int argc, char **argv);
+int kms_command_verify(int argc, char **argv);
+int kms_command_inspect(int argc, char **argv);
 int kms_command_status(int argc, char **argv);
 int kms_command_config(int argc, char **argv);
 int kms_command_doctor(int argc, char **argv);

@@ -13,6 +13,8 @@ static const struct kms_command commands[] = {
     { "token-host", kms_command_token_host, "serve's own child, which has the PKCS#11 library" },
     { "probe", kms_command_probe, "try Status, Encrypt and Decrypt on a running plugin" },
     { "status", kms_command_status, "what a running plugin says of itself" },
+    { "verify", kms_command_verify, "prove what is encrypted in etcd, and under which key" },
+    { "inspect", kms_command_inspect, "show or open one value of etcd" },
     { "audit", kms_command_audit, "check and show the audit log" },
     { "doctor", kms_command_doctor, "look at all that has to be right around the plugin" },
     { "config", kms_command_config, "check the configuration; print its reference" },

@@ -125,7 +125,8 @@ def fuzz(place):
 
 def bench(place):
     return [
-        Step("bench", [TEST / "bench" / "run", place.program("dev")], counts.single)]
+        Step("bench", [TEST / "bench" / "run", place.program("dev")], counts.single),
+        Step("bench verify", [TEST / "bench" / "verify", place.program("dev")], counts.single)]
 
 
 def soak(place):
