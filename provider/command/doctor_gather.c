@@ -202,6 +202,7 @@ static void look_at_token(struct kms_doctor *doctor, size_t i)
         .uri = config->uri,
         .pin_file = config->pin_file,
         .user = config->user,
+        .user_type = config->user_type,
         .sessions = 1,
         .latch_dir = doctor->config.state_dir,
         .profile = doctor->config.profile,

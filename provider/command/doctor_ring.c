@@ -212,6 +212,37 @@ static void check_other_rings(const struct kms_doctor *doctor, struct kms_doctor
     kms_doctor_say(finding, KMS_DOCTOR_OK, "", "this PIN sees no other ring's KEK");
 }
 
+/* As pinned, on any token that was listed. */
+static bool is_somewhere(const struct kms_doctor *doctor, uint32_t generation)
+{
+    for (size_t i = 0; i < doctor->token_count; i++) {
+        const struct kms_snapshot *snapshot = doctor->tokens[i].snapshot;
+        for (size_t k = 0; snapshot != NULL && k < snapshot->count; k++) {
+            const struct kms_ring_entry *entry = &snapshot->entries[k];
+            if (entry->generation == generation && entry->state != KMS_KEK_MISSING &&
+                entry->kek.fingerprinted && is_pinned(doctor, entry))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Of several tokens one may lack a KEK: it isn't in use until it has it. */
+static void say_missing(const struct kms_doctor *doctor, const struct kms_doctor_token *token,
+                        const struct kms_ring_entry *entry, struct kms_doctor_finding *finding)
+{
+    if (is_somewhere(doctor, entry->generation))
+        kms_doctor_say(finding, KMS_DOCTOR_WARN,
+                       "bring it there (sync), or drain that token; see hsm-kms token list",
+                       "generation %" PRIu32 " is pinned and isn't on %s, but on another token",
+                       entry->generation, token->name);
+    else
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL,
+                       "restore it from the HSM's backup; do not delete objects",
+                       "generation %" PRIu32 " is pinned and isn't on %s: %.300s",
+                       entry->generation, token->name, entry->reason);
+}
+
 static void look_at_pins(const struct kms_doctor *doctor, const struct kms_doctor_token *token,
                          struct kms_doctor_finding *finding)
 {
@@ -219,10 +250,7 @@ static void look_at_pins(const struct kms_doctor *doctor, const struct kms_docto
         const struct kms_ring_entry *entry = &token->snapshot->entries[i];
         bool pinned = entry->generation != 0 && pin_of(doctor, entry->generation) != NULL;
         if (pinned && entry->state == KMS_KEK_MISSING)
-            kms_doctor_say(finding, KMS_DOCTOR_FAIL,
-                           "restore it from the HSM's backup; do not delete objects",
-                           "generation %" PRIu32 " is pinned and isn't on %s: %.300s",
-                           entry->generation, token->name, entry->reason);
+            say_missing(doctor, token, entry, finding);
         else if (pinned && entry->kek.fingerprinted && !is_pinned(doctor, entry))
             kms_doctor_say(finding, KMS_DOCTOR_FAIL,
                            "restore the pinned key; do not delete objects (docs/operations.md, The "
@@ -265,6 +293,16 @@ static void look_at_waiting(const struct kms_doctor *doctor, const struct kms_do
                        entry->generation, token->name, late_s);
 }
 
+static bool any_serves(const struct kms_doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->token_count; i++) {
+        const struct kms_snapshot *snapshot = doctor->tokens[i].snapshot;
+        if (snapshot != NULL && snapshot->code == KMS_OK)
+            return true;
+    }
+    return false;
+}
+
 static void check_activation(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
     for_each_kek(doctor, finding, look_at_waiting);
@@ -272,7 +310,11 @@ static void check_activation(const struct kms_doctor *doctor, struct kms_doctor_
         const struct kms_snapshot *snapshot = doctor->tokens[i].snapshot;
         if (snapshot == NULL || doctor->state.promoted == 0)
             continue;
-        if (snapshot->code != KMS_OK)
+        if (snapshot->code != KMS_OK && any_serves(doctor))
+            kms_doctor_say(finding, KMS_DOCTOR_WARN, "see the check 'pins'",
+                           "%s can't serve generation %" PRIu32 ", which another token has",
+                           doctor->tokens[i].name, doctor->state.promoted);
+        else if (snapshot->code != KMS_OK)
             kms_doctor_say(finding, KMS_DOCTOR_FAIL, "see hsm-kms key list; do not delete objects",
                            "%s: %s", doctor->tokens[i].name, snapshot->problem);
     }

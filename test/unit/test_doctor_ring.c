@@ -118,6 +118,32 @@ static void a_pinned_key_is_there_and_the_same(void **state)
     doctor_rig_expect(rig, "pins", KMS_DOCTOR_FAIL, "isn't on one");
 }
 
+/* A second token, which was listed and is empty. */
+static void add_empty_token(struct doctor_rig *rig)
+{
+    struct kms_doctor *doctor = &rig->doctor;
+    const struct kms_ring_options options = { .name = "prod", .vouched = doctor->vouched };
+    const struct kms_inventory nothing = { .keks = NULL };
+    struct kms_error err = { 0 };
+    doctor->tokens[1].name = "two";
+    doctor->token_count = 2;
+    assert_ok(kms_ring_judge(&options, &doctor->state, false, &nothing, doctor->now_utc_s,
+                             &doctor->tokens[1].snapshot, &err),
+              &err);
+}
+
+static void a_kek_that_one_of_two_tokens_lacks_is_a_warning(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    add_empty_token(rig);
+    doctor_rig_expect(rig, "pins", KMS_DOCTOR_WARN, "isn't on two, but on another token");
+    doctor_rig_expect(rig, "activation", KMS_DOCTOR_WARN, "two can't serve generation 1");
+    rig->doctor.tokens[0].inventory.count = 0;
+    doctor_rig_judge(rig);
+    doctor_rig_expect(rig, "pins", KMS_DOCTOR_FAIL, "isn't on one");
+    doctor_rig_expect(rig, "activation", KMS_DOCTOR_FAIL, "generation 1");
+}
+
 static void a_memory_that_is_new_warns_and_one_that_is_damaged_fails(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
@@ -216,6 +242,7 @@ int main(void)
         with_rig(a_disabled_key_is_a_warning),
         with_rig(another_rings_kek_is_a_warning),
         with_rig(a_pinned_key_is_there_and_the_same),
+        with_rig(a_kek_that_one_of_two_tokens_lacks_is_a_warning),
         with_rig(a_memory_that_is_new_warns_and_one_that_is_damaged_fails),
         with_rig(the_promoted_key_is_usable),
         with_rig(a_key_that_waits_too_long_is_a_warning),
