@@ -340,7 +340,7 @@ static void a_canary_that_ends_late_counts_then(void **state)
 /* Otherwise a command would never end. */
 static void closing_leaves_a_token_behind_that_never_answers(void **state)
 {
-    static struct kms_keystore *left; /* so that it is no leak */
+    static struct kms_keystore *volatile left; /* so that it is no leak */
     struct failover_rig *rig = *state;
     fake_keystore_block(rig->fakes[C], FAKE_CANARY);
     assert_ok(failover_rig_canary(rig, HANG_MS), &rig->err);
