@@ -98,18 +98,20 @@ static void *run(void *argument)
     errand->member->errands[errand->kind] = false;
     failover->errand_count--;
     (void)pthread_cond_broadcast(&failover->changed);
+    if (errand->is_alone && errand->has_thread)
+        (void)pthread_detach(errand->thread);
     release(errand);
     (void)pthread_mutex_unlock(&failover->lock);
     return NULL;
 }
 
+/* With the lock held, so that the thread finds itself in the errand. */
 static bool run_in_thread(struct kms_errand *errand)
 {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, run, errand) != 0)
-        return false;
-    (void)pthread_detach(thread);
-    return true;
+    errand->has_thread = true;
+    if (pthread_create(&errand->thread, NULL, run, errand) != 0)
+        errand->has_thread = false;
+    return errand->has_thread;
 }
 
 enum kms_code kms_errands_send(struct kms_failover *failover, const struct kms_errand_order *order,
@@ -139,9 +141,13 @@ enum kms_code kms_errands_send(struct kms_failover *failover, const struct kms_e
                         "token '%s' has not answered what it was asked before; do not delete "
                         "objects",
                         members[0]->name);
-    for (size_t i = 0; i < errands.count; i++)
-        if (!run_in_thread(errands.items[i]))
+    for (size_t i = 0; i < errands.count; i++) {
+        (void)pthread_mutex_lock(&failover->lock);
+        bool started = run_in_thread(errands.items[i]);
+        (void)pthread_mutex_unlock(&failover->lock);
+        if (!started)
             (void)run(errands.items[i]);
+    }
     *ret_errands = errands;
     return KMS_OK;
 }
@@ -189,10 +195,19 @@ void kms_errands_wait(struct kms_errands *errands)
 void kms_errands_done(struct kms_errands *errands)
 {
     struct kms_failover *failover = errands->failover;
+    pthread_t ended[KMS_TOKENS_MAX];
+    size_t count = 0;
     (void)pthread_mutex_lock(&failover->lock);
-    for (size_t i = 0; i < errands->count; i++)
-        release(errands->items[i]);
+    for (size_t i = 0; i < errands->count; i++) {
+        struct kms_errand *errand = errands->items[i];
+        errand->is_alone = !errand->done;
+        if (errand->done && errand->has_thread)
+            ended[count++] = errand->thread;
+        release(errand);
+    }
     (void)pthread_mutex_unlock(&failover->lock);
+    for (size_t i = 0; i < count; i++)
+        (void)pthread_join(ended[i], NULL);
 }
 
 bool kms_errands_end(struct kms_failover *failover)

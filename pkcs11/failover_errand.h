@@ -25,6 +25,12 @@ struct kms_errand {
     struct kms_inventory inventory; /* of LIST; owned */
     bool done;
     int refs;
+
+    /* Whoever is last sees to the thread: the caller joins one that is done, so that nothing of it is
+     * left when the process ends; one that is late goes by itself. */
+    pthread_t thread;
+    bool has_thread;
+    bool is_alone; /* guarded by the lock: the caller has gone */
 };
 
 /* What a thread does: asks the token, and makes of its answer what it means for the member. */

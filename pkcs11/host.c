@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "frame.h"
+#include "host_process.h"
 #include "host_wire.h"
 #include "kms/clock.h"
 #include "kms/log.h"
@@ -18,6 +19,10 @@ struct host {
     size_t refs;    /* of the lanes and of the caller; the last one frees */
     size_t serving; /* lanes whose thread runs */
     bool ending;    /* the other side of some lane is closed */
+
+    /* the caller's alone */
+    pthread_t threads[KMS_HOST_LANES_MAX];
+    size_t thread_count;
 };
 
 struct lane {
@@ -142,7 +147,6 @@ static void *serve_lane(void *argument)
 static bool start_lane(struct host *host, int fd)
 {
     struct lane *lane = malloc(sizeof(*lane));
-    pthread_t thread;
     if (lane == NULL)
         return false;
     *lane = (struct lane){ host, fd };
@@ -150,8 +154,8 @@ static bool start_lane(struct host *host, int fd)
     host->refs++;
     host->serving++;
     (void)pthread_mutex_unlock(&host->lock);
-    if (pthread_create(&thread, NULL, serve_lane, lane) == 0) {
-        (void)pthread_detach(thread);
+    if (pthread_create(&host->threads[host->thread_count], NULL, serve_lane, lane) == 0) {
+        host->thread_count++;
         return true;
     }
     free(lane);
@@ -160,6 +164,13 @@ static bool start_lane(struct host *host, int fd)
     (void)pthread_mutex_unlock(&host->lock);
     release(host);
     return false;
+}
+
+/* All have ended: what the library keeps for a thread is released before the library is. */
+static void join_all(struct host *host)
+{
+    for (size_t i = 0; i < host->thread_count; i++)
+        (void)pthread_join(host->threads[i], NULL);
 }
 
 /* Ends every lane after its call in flight; true if all have ended. */
@@ -197,6 +208,8 @@ enum kms_code kms_host_serve(struct kms_keystore *keystore, const int *lanes, si
         (void)pthread_cond_wait(&host->changed, &host->lock);
     (void)pthread_mutex_unlock(&host->lock);
     *ret_quiet = wind_up(host, lanes, lane_count, grace_ms);
+    if (*ret_quiet)
+        join_all(host);
     release(host);
     return started ? KMS_OK : kms_fail(err, KMS_E_BUSY, "no thread for a lane");
 }
