@@ -34,11 +34,13 @@ static void a_listing_passes(void **state)
         { .label = "only a label" },
     };
     KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
-    const struct kms_host_call call = { .op = KMS_HOST_LIST,
-                                        .id = UINT64_MAX,
-                                        .time_left_ms = 12345,
-                                        .filter = { "prod.", names, 3 },
-                                        .reload = true };
+    const struct kms_host_call call = {
+        .op = KMS_HOST_LIST,
+        .id = UINT64_MAX,
+        .time_left_ms = 12345,
+        .filter = { .label_prefix = "prod.", .names = names, .name_count = 3 },
+        .reload = true
+    };
     KMS_CLEANUP(kms_host_request_done) struct kms_host_request request = pass_call(&call, &bytes);
     assert_true(request.call.reload);
     assert_string_equal(request.call.filter.label_prefix, "prod.");
@@ -50,7 +52,7 @@ static void a_listing_without_names_passes(void **state)
 {
     (void)state;
     KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
-    const struct kms_host_call call = { .op = KMS_HOST_LIST, .filter = { "", NULL, 0 } };
+    const struct kms_host_call call = { .op = KMS_HOST_LIST, .filter = { .label_prefix = "" } };
     KMS_CLEANUP(kms_host_request_done) struct kms_host_request request = pass_call(&call, &bytes);
     assert_false(request.call.reload);
     assert_string_equal(request.call.filter.label_prefix, "");
@@ -100,7 +102,7 @@ static void every_deadline_passes(void **state)
         KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
         const struct kms_host_call call = { .op = KMS_HOST_CANARY,
                                             .time_left_ms = times_ms[i],
-                                            .kek = { "a", fingerprint } };
+                                            .kek = { "a", fingerprint, NULL } };
         struct kms_host_request request = pass_call(&call, &bytes);
         kms_host_request_done(&request);
     }
@@ -275,7 +277,9 @@ static void an_inventory_passes(void **state)
     fill(others[1].label, sizeof(others[1].label), 'o');
     memset(others[1].cka_id, 0xDD, sizeof(others[1].cka_id));
     others[1].cka_id_len = sizeof(others[1].cka_id);
-    const struct kms_host_answer answer = { .inventory = { keks, 3, others, KMS_OTHERS_MAX } };
+    const struct kms_host_answer answer = {
+        .inventory = { .keks = keks, .count = 3, .others = others, .other_count = KMS_OTHERS_MAX }
+    };
 
     KMS_CLEANUP(kms_host_answer_done) struct kms_host_answer back = pass_answer(&answer);
     assert_int_equal(back.inventory.count, 3);
@@ -339,7 +343,7 @@ static void a_call_cut_anywhere_is_refused_or_whole(void **state)
 {
     (void)state;
     const struct kms_host_call call = { .op = KMS_HOST_WRAP,
-                                        .kek = { "prod.v1", fingerprint },
+                                        .kek = { "prod.v1", fingerprint, NULL },
                                         .data = { seed, sizeof(seed) } };
     KMS_CLEANUP(kms_secret_done) struct kms_secret bytes = { 0 };
     assert_ok(kms_host_pack_call(&call, &bytes, &err), &err);
