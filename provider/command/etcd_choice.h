@@ -15,6 +15,8 @@ struct kms_etcd_choice {
 };
 /* An argp child whose input is a kms_etcd_choice. */
 extern const struct argp kms_etcd_choice_argp;
+/* The same without --snapshot. */
+extern const struct argp kms_etcd_server_argp;
 
 /* Opens what was chosen, as whoever runs the command: before it becomes another user.  One of the two
  * must be given.  As kms_etcd_client_open() and kms_etcd_snapshot_open(). */

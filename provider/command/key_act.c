@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "key_plan.h"
@@ -87,119 +86,13 @@ uint32_t kms_key_promoted(const struct kms_key_scene *scene)
     return scene->node_promoted > promoted ? scene->node_promoted : promoted;
 }
 
-static bool is_on_token(const struct kms_ring_entry *entry, uint32_t generation)
-{
-    return entry->generation == generation && entry->state != KMS_KEK_MISSING;
-}
-
-static bool starts_with(struct kms_bytes bytes, const char *digits)
-{
-    char text[2 * KMS_CKA_ID_MAX + 1];
-    kms_hex_encode(bytes, text);
-    return digits == NULL || strncasecmp(text, digits, strlen(digits)) == 0;
-}
-
-/* Without a fingerprint there is nothing that @target could contradict. */
-static bool is_meant(const struct kms_ring_entry *entry, const struct kms_key_target *target)
-{
-    const struct kms_kek_info *kek = &entry->kek;
-    const struct kms_bytes id = { kek->cka_id, kek->cka_id_len };
-    const struct kms_bytes fingerprint = { kek->fingerprint, sizeof(kek->fingerprint) };
-    return is_on_token(entry, target->generation) && starts_with(id, target->cka_id) &&
-           (!kek->fingerprinted || starts_with(fingerprint, target->fingerprint));
-}
-
-static void refuse_several(const struct kms_key_scene *scene, const struct kms_key_target *target,
-                           struct kms_key_outcome *outcome)
-{
-    (void)kms_key_refuse(
-        outcome, "several keys have generation %" PRIu32 "; choose by --fingerprint or --cka-id:",
-        target->generation);
-    size_t len = strlen(outcome->text);
-    for (size_t i = 0; i < scene->snapshot->count && len < sizeof(outcome->text); i++) {
-        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
-        if (!is_meant(entry, target))
-            continue;
-        const struct kms_kek_info *kek = &entry->kek;
-        char id[2 * KMS_CKA_ID_MAX + 1], digits[2 * KMS_FINGERPRINT_LEN + 1] = "unknown";
-        kms_hex_encode((struct kms_bytes){ kek->cka_id, kek->cka_id_len }, id);
-        if (kek->fingerprinted)
-            kms_hex_encode((struct kms_bytes){ kek->fingerprint, KMS_FINGERPRINT_LEN }, digits);
-        len += (size_t)snprintf(outcome->text + len, sizeof(outcome->text) - len,
-                                " '%.60s' cka_id %.32s fingerprint %.16s;", kek->label, id, digits);
-    }
-}
-
-/* Two tokens that show no fingerprint of a disabled key can't tell that it is one. */
-static bool is_twin(const struct kms_ring_entry *entry, const struct kms_ring_entry *other)
-{
-    const struct kms_kek_info *a = &entry->kek, *b = &other->kek;
-    return entry != other && a->holders != 0 && b->holders != 0 && (a->holders & b->holders) == 0 &&
-           strcmp(a->label, b->label) == 0 && !(a->fingerprinted && b->fingerprinted);
-}
-
-/* All that @target names are one key on several tokens. */
-static bool are_twins(const struct kms_key_scene *scene, const struct kms_key_target *target,
-                      const struct kms_ring_entry *entry)
-{
-    uint32_t holders = entry->kek.holders;
-    for (size_t i = 0; i < scene->snapshot->count; i++) {
-        const struct kms_ring_entry *other = &scene->snapshot->entries[i];
-        if (other == entry || !is_meant(other, target))
-            continue;
-        if (!is_twin(entry, other) || (holders & other->kek.holders) != 0)
-            return false;
-        holders |= other->kek.holders;
-    }
-    return true;
-}
-
-size_t kms_key_twins(const struct kms_key_scene *scene, const struct kms_key_target *target,
-                     const struct kms_ring_entry *entry,
-                     const struct kms_ring_entry *ret_twins[KMS_TOKENS_MAX])
-{
-    size_t count = 0;
-    ret_twins[count++] = entry;
-    for (size_t i = 0; i < scene->snapshot->count && count < KMS_TOKENS_MAX; i++) {
-        const struct kms_ring_entry *other = &scene->snapshot->entries[i];
-        if (is_meant(other, target) && is_twin(entry, other))
-            ret_twins[count++] = other;
-    }
-    return count;
-}
-
-const struct kms_ring_entry *kms_key_pick(const struct kms_key_scene *scene,
-                                          const struct kms_key_target *target,
-                                          struct kms_key_outcome *outcome)
-{
-    const struct kms_ring_entry *known = NULL, *any = NULL;
-    size_t known_count = 0, count = 0;
-    for (size_t i = 0; i < scene->snapshot->count; i++) {
-        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
-        if (!is_meant(entry, target))
-            continue;
-        any = entry;
-        count++;
-        if (!entry->kek.fingerprinted)
-            continue;
-        known = entry;
-        known_count++;
-    }
-    if (target->fingerprint != NULL && known_count == 1)
-        return known;
-    if (count <= 1)
-        return any;
-    if (are_twins(scene, target, known != NULL ? known : any))
-        return known != NULL ? known : any;
-    refuse_several(scene, target, outcome);
-    return NULL;
-}
-
 static size_t count_of(const struct kms_key_scene *scene, uint32_t generation)
 {
     size_t count = 0;
-    for (size_t i = 0; i < scene->snapshot->count; i++)
-        count += is_on_token(&scene->snapshot->entries[i], generation) ? 1 : 0;
+    for (size_t i = 0; i < scene->snapshot->count; i++) {
+        const struct kms_ring_entry *entry = &scene->snapshot->entries[i];
+        count += entry->generation == generation && entry->state != KMS_KEK_MISSING ? 1 : 0;
+    }
     return count;
 }
 
@@ -454,9 +347,38 @@ static bool are_disabled(const struct kms_key_scene *scene, const struct kms_key
     return true;
 }
 
+/* The operator answers for it, so he names what he means. */
+static bool is_typed(const struct kms_key_scene *scene, uint32_t generation, const char *verified,
+                     struct kms_key_outcome *outcome)
+{
+    char expected[KMS_RING_MAX + 16];
+    (void)snprintf(expected, sizeof(expected), "%s.v%" PRIu32, scene->ring, generation);
+    if (verified != NULL && strcmp(verified, expected) == 0)
+        return true;
+    (void)kms_key_refuse(
+        outcome,
+        "it is lost for ever. Let it be proven that nothing needs it: --etcd URL, with --cacert, "
+        "--cert and --key, and --backup FILE for each etcd backup that you keep. If etcd is lost: "
+        "verify yourself that every node has promoted a later generation (--socket and --nodes ask "
+        "them), that no object and no etcd backup that you keep names %s, and that no "
+        "kube-apiserver has read one since key disable; then --i-have-verified %s",
+        expected, expected);
+    return false;
+}
+
+/* False: @outcome is refused. */
+static bool is_warranted(const struct kms_key_scene *scene, uint32_t generation,
+                         const struct kms_key_warrant *warrant, struct kms_key_outcome *outcome)
+{
+    if (warrant->prove == NULL)
+        return is_typed(scene, generation, warrant->verified, outcome);
+    return warrant->prove(warrant->context, false, outcome);
+}
+
 enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
-                              const struct kms_key_target *target, const char *verified,
-                              bool dry_run, struct kms_key_outcome *outcome, struct kms_error *err)
+                              const struct kms_key_target *target,
+                              const struct kms_key_warrant *warrant, bool dry_run,
+                              struct kms_key_outcome *outcome, struct kms_error *err)
 {
     uint32_t generation = target->generation;
     if (generation == kms_key_promoted(scene))
@@ -469,24 +391,16 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
                               "generation %" PRIu32 " is in use: hsm-kms key disable %" PRIu32
                               " first, and wait for calls that miss it; key enable undoes that",
                               generation, generation);
-    char expected[KMS_RING_MAX + 16];
-    (void)snprintf(expected, sizeof(expected), "%s.v%" PRIu32, scene->ring, generation);
-    if (verified == NULL || strcmp(verified, expected) != 0)
-        return kms_key_refuse(
-            outcome,
-            "it is lost for ever. Verify that every node has promoted a later generation (--socket "
-            "and "
-            "--nodes ask them), that no object in etcd and no etcd backup that you keep "
-            "names %s, that no kube-apiserver has read one since key disable (Decrypt calls that "
-            "fail with 'disabled'), and that the HSM's own backup has the key if you must keep it; "
-            "then add --i-have-verified %s",
-            expected, expected);
+    if (!is_warranted(scene, generation, warrant, outcome))
+        return KMS_OK;
     kms_key_next(outcome,
                  "the same on every other node, which remembers its numbers for itself; hsm-kms "
                  "status shows there that nothing is missed%s",
                  unasked(scene));
     if (entry == NULL)
         return bury_absent(scene, target, dry_run, outcome, err);
+    if (!dry_run && warrant->prove != NULL && !warrant->prove(warrant->context, true, outcome))
+        return KMS_OK;
     return remove_key(scene, target, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome,
                       err);
 }

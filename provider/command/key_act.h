@@ -98,11 +98,18 @@ KMS_MUST_CHECK enum kms_code kms_key_set_usable(const struct kms_key_scene *scen
                                                 bool dry_run, struct kms_key_outcome *outcome,
                                                 struct kms_error *err);
 
-/* Destroys a disabled key and buries its number; @verified is "<ring>.v<generation>" as typed by
- * the operator, NULL if he didn't. */
+/* What shows that nothing needs a key any more.  Borrowed; one of the two. */
+struct kms_key_warrant {
+    const char *verified; /* "<ring>.v<generation>" as typed by the operator, who answers for it */
+    /* False: @outcome is refused.  @again: just before the key's end; NULL: nobody can prove it. */
+    bool (*prove)(void *context, bool again, struct kms_key_outcome *outcome);
+    void *context;
+};
+
+/* Destroys a disabled key and buries its number, if @warrant lets it. */
 KMS_MUST_CHECK enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
                                              const struct kms_key_target *target,
-                                             const char *verified, bool dry_run,
+                                             const struct kms_key_warrant *warrant, bool dry_run,
                                              struct kms_key_outcome *outcome,
                                              struct kms_error *err);
 

@@ -1,20 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "command.h"
+#include "etcd/registry.h"
+#include "etcd/snapshot.h"
 #include "key_stage.h"
+#include "verify.h"
+
+enum { BACKUPS_MAX = 64, SOURCES_MAX = 1 + BACKUPS_MAX };
 
 struct options {
     struct kms_key_options key;
-    struct kms_node_sources sources;
+    struct kms_node_sources nodes;
+    struct kms_etcd_choice etcd;
+    const char *prefix;
+    const char *backups[BACKUPS_MAX];
+    size_t backup_count;
     const char *verified;
     bool dry_run;
 };
 
-enum { DRY_RUN = 256, VERIFIED };
+enum { DRY_RUN = 896, VERIFIED, BACKUP, PREFIX }; /* beside the keys of the children */
 static const struct argp_option argp_options[] = {
-    { "i-have-verified", VERIFIED, "RING.vN", 0, "that nothing needs the key any more", 0 },
-    { "dry-run", DRY_RUN, NULL, 0, "say what would be done", 0 },
+    { "backup", BACKUP, "FILE", 0,
+      "with --etcd: an etcd snapshot that you keep and that must not need it; repeatable", 2 },
+    { "prefix", PREFIX, "PREFIX", 0, "kube-apiserver's --etcd-prefix (default /registry)", 2 },
+    { "i-have-verified", VERIFIED, "RING.vN", 0,
+      "instead of --etcd, if that is lost: nothing needs it, you answer for that", 3 },
+    { "dry-run", DRY_RUN, NULL, 0, "say what would be done", 3 },
     { 0 },
 };
+
+static void check(const struct options *options, struct argp_state *state)
+{
+    if (options->etcd.endpoints != NULL && options->verified != NULL)
+        argp_error(state, "--etcd or --i-have-verified, not both");
+    if (options->backup_count > 0 && options->verified != NULL)
+        argp_error(state, "--backup or --i-have-verified, not both");
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -22,7 +46,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->key;
-        state->child_inputs[1] = &options->sources;
+        state->child_inputs[1] = &options->nodes;
+        state->child_inputs[2] = &options->etcd;
+        return 0;
+    case BACKUP:
+        if (options->backup_count == BACKUPS_MAX)
+            argp_error(state, "--backup may be given %d times at most", (int)BACKUPS_MAX);
+        options->backups[options->backup_count++] = arg;
+        return 0;
+    case PREFIX:
+        options->prefix = arg;
         return 0;
     case VERIFIED:
         options->verified = arg;
@@ -30,54 +63,149 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case DRY_RUN:
         options->dry_run = true;
         return 0;
+    case ARGP_KEY_END:
+        check(options, state);
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static enum kms_code act(const struct kms_key_stage *stage, const void *input,
+/* --- where the proof comes from --- */
+
+/* Caller owns the struct, which starts as zeros. */
+struct sources {
+    struct kms_etcd_source *items[SOURCES_MAX]; /* owned; the first is the running etcd */
+    const char *names[SOURCES_MAX];             /* for messages */
+    size_t count;                               /* 0: nobody can prove anything */
+};
+
+static void sources_done(struct sources *sources)
+{
+    for (size_t i = 0; i < sources->count; i++)
+        kms_etcd_close(sources->items[i]);
+    *sources = (struct sources){ .count = 0 };
+}
+
+/* As whoever runs the command: before it becomes the owner of state_dir. */
+static enum kms_code open_sources(struct sources *sources, const struct options *options,
+                                  struct kms_error *err)
+{
+    enum kms_code rc = kms_etcd_choice_open(&options->etcd, &sources->items[0], err);
+    if (rc != KMS_OK)
+        return rc;
+    sources->names[sources->count++] = "etcd";
+    for (size_t i = 0; i < options->backup_count && rc == KMS_OK; i++) {
+        rc = kms_etcd_snapshot_open(options->backups[i], &sources->items[sources->count], err);
+        if (rc == KMS_OK)
+            sources->names[sources->count++] = options->backups[i];
+    }
+    return rc;
+}
+
+/* --- the proof --- */
+
+struct proof {
+    struct kms_verify_question question;
+    const struct sources *sources;
+};
+
+/* Again it is etcd alone that is asked, for what was written since: a snapshot stays as it is. */
+static bool prove(void *context, bool again, struct kms_key_outcome *outcome)
+{
+    const struct proof *proof = context;
+    size_t count = again ? 1 : proof->sources->count;
+    char why[KMS_VERIFY_WHY_MAX];
+    for (size_t i = 0; i < count; i++) {
+        if (kms_verify_can_destroy(&proof->question, proof->sources->items[i], why))
+            continue;
+        (void)kms_key_refuse(outcome, "generation %" PRIu32 ", by %.150s: %s",
+                             proof->question.generation, proof->sources->names[i], why);
+        return false;
+    }
+    return true;
+}
+
+/* --- the command --- */
+
+struct input {
+    const struct options *options;
+    const struct sources *sources;
+};
+
+static enum kms_code act(const struct kms_key_stage *stage, const void *context,
                          struct kms_key_outcome *outcome, struct kms_error *err)
 {
-    const struct options *options = input;
-    return kms_key_destroy(&stage->scene, &options->key.target, options->verified, options->dry_run,
-                           outcome, err);
+    const struct input *input = context;
+    const struct options *options = input->options;
+    const struct kms_key_target *target = &options->key.target;
+    struct proof proof = { .question = { .ring = stage->scene.ring,
+                                         .prefix = options->prefix,
+                                         .keystore = stage->scene.keystore,
+                                         .snapshot = stage->scene.snapshot,
+                                         .generation = target->generation,
+                                         .promoted = kms_key_promoted(&stage->scene) },
+                           .sources = input->sources };
+    struct kms_key_warrant warrant = { .verified = options->verified };
+    if (input->sources->count > 0) {
+        warrant.prove = prove;
+        warrant.context = &proof;
+    }
+    outcome->facts[0].name = "verified_by";
+    (void)snprintf(outcome->facts[0].value, sizeof(outcome->facts[0].value), "%s",
+                   warrant.prove != NULL ? "proof" : "operator");
+    return kms_key_destroy(&stage->scene, target, &warrant, options->dry_run, outcome, err);
+}
+
+static int run(struct options *options)
+{
+    KMS_CLEANUP(sources_done) struct sources sources = { .count = 0 };
+    struct kms_error err = { .code = KMS_OK };
+    if (options->etcd.endpoints != NULL && open_sources(&sources, options, &err) != KMS_OK) {
+        (void)kms_command_error("refused: it can't be told whether anything needs it: %s", err.msg);
+        return KMS_EXIT_REFUSED;
+    }
+    const struct input input = { options, &sources };
+    const struct kms_key_job job = {
+        .name = "key-destroy",
+        .keyring = &options->key.keyring,
+        .ask_node = true,
+        .sources = &options->nodes,
+        .generation = options->key.target.generation,
+        .dry_run = options->dry_run,
+        .reach = KMS_REACH_ALL,
+        .input = &input,
+        .act = act,
+    };
+    return kms_key_job_run(&job);
 }
 
 static void options_done(struct options *options)
 {
-    kms_node_sources_done(&options->sources);
+    kms_node_sources_done(&options->nodes);
 }
 
 int kms_command_key_destroy(int argc, char **argv)
 {
     static const struct argp_child children[] = { { &kms_key_generation_argp, 0, NULL, 0 },
                                                   { &kms_node_sources_argp, 0, NULL, 0 },
+                                                  { &kms_etcd_server_argp, 0, NULL, 0 },
                                                   { 0 } };
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse,
         .doc =
             "Destroys a disabled generation for ever and buries its number: never the promoted "
-            "one, and only with --i-have-verified.  What it encrypted can't be read any more.  A "
-            "rerun finishes what a first run began.\v"
+            "one, and only if it is proven, as by hsm-kms verify --can-destroy, that nothing in "
+            "etcd and in the snapshots of --backup needs it.  What it encrypted can't be read any "
+            "more.  A rerun finishes what a first run began.\v"
             "With --socket or --nodes every named node is asked first, and the command refuses if "
             "one of them has the generation promoted, may promote it at any moment, or doesn't "
             "answer.  Give GENERATION before the files of --nodes.",
         .children = children,
     };
-    KMS_CLEANUP(options_done) struct options options = { .dry_run = false };
+    KMS_CLEANUP(options_done) struct options options = { .prefix = KMS_REGISTRY_PREFIX };
     if (kms_command_parse(&argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
-    const struct kms_key_job job = {
-        .name = "key-destroy",
-        .keyring = &options.key.keyring,
-        .ask_node = true,
-        .sources = &options.sources,
-        .generation = options.key.target.generation,
-        .dry_run = options.dry_run,
-        .reach = KMS_REACH_ALL,
-        .input = &options,
-        .act = act,
-    };
-    return kms_key_job_run(&job);
+    return run(&options);
 }

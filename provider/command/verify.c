@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,22 +175,7 @@ static enum kms_code add_configured(struct kms_verify_options *options,
     return rc;
 }
 
-/* --- the reading --- */
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop = 1;
-}
-
-/* The first one ends the reading, a second one the program. */
-static void catch_interrupt(void)
-{
-    const struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
-    (void)sigaction(SIGINT, &action, NULL);
-}
+/* --- the list --- */
 
 static void put_bytes(FILE *out, struct kms_bytes bytes)
 {
@@ -211,45 +195,6 @@ static void list_finding(void *context, const struct kms_finding *finding)
     (void)fputc('\t', out);
     kms_text_put(out, finding->detail);
     (void)fputc('\n', out);
-}
-
-struct run {
-    struct kms_report *report;
-    struct kms_progress progress;
-};
-
-static enum kms_code visit(void *context, const struct kms_etcd_entry *entry, struct kms_error *err)
-{
-    struct run *run = context;
-    kms_progress_step(&run->progress, entry->fraction);
-    return kms_report_visit(run->report, entry, err);
-}
-
-/* What keys begin with, as kube-apiserver makes it of its --etcd-prefix: "/registry/". */
-static char *reading_prefix(const char *prefix)
-{
-    size_t len = strlen(prefix);
-    bool begun = prefix[0] == '/', ended = len > 0 && prefix[len - 1] == '/';
-    char *text = kms_must_alloc(malloc(len + 3));
-    (void)snprintf(text, len + 3, "%s%s%s", begun ? "" : "/", prefix, ended ? "" : "/");
-    return text;
-}
-
-static enum kms_code read_all(struct kms_etcd_source *source, const char *prefix,
-                              struct kms_report *report, struct kms_etcd_summary *ret_summary,
-                              struct kms_error *err)
-{
-    struct run run = { .report = report };
-    char *below = reading_prefix(prefix);
-    const struct kms_etcd_query query = {
-        .prefix = kms_bytes_of(below), .visit = visit, .context = &run, .stop = &stop
-    };
-    catch_interrupt();
-    kms_progress_start(&run.progress);
-    enum kms_code rc = kms_etcd_read(source, &query, ret_summary, err);
-    kms_progress_end(&run.progress);
-    free(below);
-    return rc;
 }
 
 /* --- the command --- */
@@ -329,7 +274,7 @@ static int report(const struct kms_verify_options *options, const struct kms_ver
                                         .started_utc_s = kms_utc_s(),
                                         .duration_ms = -kms_monotonic_ms() };
     if (kms_report_open(&asked, &made, err) != KMS_OK ||
-        read_all(source, options->prefix, made, &summary, err) != KMS_OK)
+        kms_verify_read(source, options->prefix, made, &summary, err) != KMS_OK)
         return kms_command_fail(err);
     result.report = made;
     result.duration_ms += kms_monotonic_ms();

@@ -56,6 +56,32 @@ KMS_MUST_CHECK enum kms_code kms_verify_ring_find(struct kms_verify_ring *ring,
                                                   const struct kms_verify_options *options,
                                                   struct kms_error *err);
 
+/* --- verify_read.c: all values of an etcd --- */
+
+/* Reads what is below @prefix, as kube-apiserver has it of its --etcd-prefix, into @report.  Blocks, with
+ * progress on a terminal; SIGINT ends it, which ret_summary->stopped tells.  As kms_etcd_read(). */
+KMS_MUST_CHECK enum kms_code kms_verify_read(struct kms_etcd_source *source, const char *prefix,
+                                             struct kms_report *report,
+                                             struct kms_etcd_summary *ret_summary,
+                                             struct kms_error *err);
+
+/* --- verify_destroy.c: whether a KEK may be destroyed --- */
+
+/* Borrowed. */
+struct kms_verify_question {
+    const char *ring, *prefix; /* the latter is kube-apiserver's --etcd-prefix */
+    struct kms_keystore *keystore;
+    const struct kms_snapshot *snapshot;
+    uint32_t generation, promoted;
+};
+enum { KMS_VERIFY_WHY_MAX = 800 };
+/* Whether nothing in @source needs the generation any more, by proof: as `verify --can-destroy`.  False
+ * if something does, or if it can't be told: @ret_why says what, escaped.  Blocks, as
+ * kms_verify_read(). */
+KMS_MUST_CHECK bool kms_verify_can_destroy(const struct kms_verify_question *question,
+                                           struct kms_etcd_source *source,
+                                           char ret_why[static KMS_VERIFY_WHY_MAX]);
+
 /* --- verify_text.c, verify_json.c: what is printed --- */
 
 /* Borrowed. */

@@ -44,7 +44,8 @@ static enum kms_code set_usable(struct life_rig *rig, uint32_t generation, bool 
 static enum kms_code destroy_it(struct life_rig *rig, uint32_t generation, const char *verified)
 {
     const struct kms_key_target target = { .generation = generation };
-    return kms_key_destroy(life_look(rig), &target, verified, false, &rig->outcome, &rig->err);
+    const struct kms_key_warrant warrant = { .verified = verified };
+    return kms_key_destroy(life_look(rig), &target, &warrant, false, &rig->outcome, &rig->err);
 }
 
 static void assert_refused(struct life_rig *rig, const char *part)
@@ -308,86 +309,6 @@ static void a_token_that_fails_to_disable_is_told(void **state)
     assert_done(rig, "disabled", true);
 }
 
-/* --- destroy --- */
-
-static void only_a_disabled_generation_is_destroyed(void **state)
-{
-    struct life_rig *rig = rotated(state);
-    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
-    assert_refused(rig, "key disable 1 first");
-    assert_true(life_has(rig, life_label(1, OLD_S)));
-    assert_ok(set_usable(rig, 1, false), &rig->err);
-    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
-    assert_done(rig, "destroyed", true);
-    assert_false(life_has(rig, life_label(1, OLD_S)));
-    assert_true(life_buries(rig, 1));
-}
-
-static void destroying_wants_the_generations_full_name(void **state)
-{
-    struct life_rig *rig = rotated(state);
-    static const char *const typed[] = {
-        NULL, "", "1", "prod.v", "prod.v2", "prod.v1 ", "Prod.v1"
-    };
-    assert_ok(set_usable(rig, 1, false), &rig->err);
-    for (size_t i = 0; i < sizeof(typed) / sizeof(typed[0]); i++) {
-        assert_ok(destroy_it(rig, 1, typed[i]), &rig->err);
-        assert_refused(rig, "--i-have-verified prod.v1");
-    }
-    assert_int_equal(fake_keystore_calls(rig->fake, FAKE_DESTROY), 0);
-}
-
-static void the_promoted_generation_is_never_destroyed(void **state)
-{
-    struct life_rig *rig = rotated(state);
-    fake_keystore_set(rig->fake, life_label(2, OLD_S + 1000), 0, KMS_KEK_WRAP | KMS_KEK_UNWRAP);
-    assert_ok(destroy_it(rig, 2, "prod.v2"), &rig->err);
-    assert_refused(rig, "the promoted one");
-}
-
-static void a_failed_tombstone_is_made_good_by_a_rerun(void **state)
-{
-    struct life_rig *rig = rotated(state);
-    assert_ok(set_usable(rig, 1, false), &rig->err);
-    /* a folder where the request's temporary file belongs */
-    char obstacle[96];
-    (void)snprintf(obstacle, sizeof(obstacle), "%s/request.tombstone.1.json", rig->state_dir);
-    assert_int_equal(mkdir(obstacle, 0700), 0);
-    assert_int_not_equal(destroy_it(rig, 1, "prod.v1"), KMS_OK);
-    assert_contains(rig->err.msg, "is destroyed, but its number isn't buried");
-    assert_int_equal(rmdir(obstacle), 0);
-    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
-    assert_done(rig, "buried", true);
-    assert_true(life_buries(rig, 1));
-}
-
-static void a_buried_generation_is_reported_as_gone(void **state)
-{
-    struct life_rig *rig = rotated(state);
-    static uint32_t tombstones[] = { 1 };
-    fake_keystore_remove(rig->fake, life_label(1, OLD_S));
-    rig->memory.tombstones = tombstones;
-    rig->memory.tombstone_count = 1;
-    assert_ok(destroy_it(rig, 1, "prod.v1"), &rig->err);
-    rig->memory.tombstones = NULL;
-    rig->memory.tombstone_count = 0;
-    assert_done(rig, "gone", false);
-    assert_false(life_buries(rig, 1));
-}
-
-/* Else whoever plants a key could use up the numbers after all. */
-static void the_number_of_a_key_that_was_never_trusted_is_not_buried(void **state)
-{
-    struct life_rig *rig = rotated(state);
-    life_add(rig, 900, -(OLD_S + 1000), 9);
-    fake_keystore_set(rig->fake, life_label(900, -(OLD_S + 1000)), 0,
-                      KMS_KEK_LOCAL | KMS_KEK_WRAP | KMS_KEK_UNWRAP);
-    assert_ok(destroy_it(rig, 900, "prod.v900"), &rig->err);
-    assert_done(rig, "destroyed", true);
-    assert_false(life_has(rig, life_label(900, -(OLD_S + 1000))));
-    assert_false(life_buries(rig, 900));
-}
-
 /* --- other nodes --- */
 
 /* Two nodes were asked: one is at generation 2, the other at @promoted. */
@@ -507,12 +428,6 @@ int main(void)
         TEST(a_generation_that_another_node_may_have_promoted_is_not_disabled),
         TEST(a_generation_that_is_nowhere_can_not_be_disabled),
         TEST(a_token_that_fails_to_disable_is_told),
-        TEST(only_a_disabled_generation_is_destroyed),
-        TEST(destroying_wants_the_generations_full_name),
-        TEST(the_promoted_generation_is_never_destroyed),
-        TEST(the_number_of_a_key_that_was_never_trusted_is_not_buried),
-        TEST(a_failed_tombstone_is_made_good_by_a_rerun),
-        TEST(a_buried_generation_is_reported_as_gone),
         TEST(a_generation_that_another_node_needs_is_not_disabled),
         TEST(a_generation_that_every_node_has_left_is_disabled),
         TEST(enabling_asks_no_node),

@@ -32,6 +32,7 @@ static int set_up(void **state)
 }
 
 static const struct kms_key_target first = { .generation = 1 };
+static const struct kms_key_warrant verified = { .verified = "prod.v1" };
 
 static void set_usable(struct life_rig *rig, bool usable)
 {
@@ -77,7 +78,7 @@ static void a_key_that_is_disabled_on_one_alone_is_not_destroyed(void **state)
 {
     struct life_rig *rig = *state;
     fake_keystore_set(rig->fake, life_label(1, -7200), 0, KMS_KEK_WRAP | KMS_KEK_UNWRAP);
-    assert_ok(kms_key_destroy(life_look(rig), &first, "prod.v1", false, &rig->outcome, &rig->err),
+    assert_ok(kms_key_destroy(life_look(rig), &first, &verified, false, &rig->outcome, &rig->err),
               &rig->err);
     assert_true(rig->outcome.refused);
     assert_contains(rig->outcome.text, "is in use");
@@ -87,7 +88,7 @@ static void a_disabled_key_is_destroyed_on_both(void **state)
 {
     struct life_rig *rig = *state;
     set_usable(rig, false);
-    assert_ok(kms_key_destroy(life_look(rig), &first, "prod.v1", false, &rig->outcome, &rig->err),
+    assert_ok(kms_key_destroy(life_look(rig), &first, &verified, false, &rig->outcome, &rig->err),
               &rig->err);
     assert_string_equal(rig->outcome.name, "destroyed");
     assert_false(has(rig->fake, life_label(1, -7200)));
