@@ -85,6 +85,11 @@ struct kms_config_rotation {
     int64_t min_lead_ms;
 };
 
+/* When a KEK may end. */
+struct kms_config_policy {
+    int64_t destroy_wait_ms; /* since it was disabled */
+};
+
 enum kms_config_sink { KMS_CONFIG_JOURNALD, KMS_CONFIG_SYSLOG };
 
 struct kms_config_audit {
@@ -117,6 +122,7 @@ struct kms_config {
     int64_t clock_skew_ms;
     int64_t ready_timeout_ms;
     struct kms_config_rotation rotation;
+    struct kms_config_policy policy;
     struct kms_config_pin *pins;
     size_t pin_count;
     struct kms_config_adoption *adopt;

@@ -12,134 +12,7 @@
 #include "kms/bytes.h"
 #include "kms/clock.h"
 #include "kms/log.h"
-
-static const char *check_ring(const char *text)
-{
-    return kms_ring_name_is_valid(text)
-               ? NULL
-               : "must be 1 to 24 of a-z, 0-9 and '-', with no '-' at either end";
-}
-
-static const char *check_token_name(const char *text)
-{
-    return kms_token_name_is_valid(text)
-               ? NULL
-               : "must be 1 to 32 of a-z, 0-9 and '-', with no '-' at either end";
-}
-
-static const char *check_absolute(const char *text)
-{
-    return text[0] == '/' ? NULL : "must be an absolute path";
-}
-
-const char *kms_schema_check_socket_path(const char *path)
-{
-    if (path[0] == '@')
-        return "abstract sockets are refused: any process could take the name";
-    if (strlen(path) > KMS_CONFIG_SOCKET_PATH_MAX)
-        return "must be at most 90 bytes long";
-    if (path[0] == '/' && path[strlen(path) - 1] == '/')
-        return "must name a socket, not a directory";
-    return check_absolute(path);
-}
-
-static const char *check_group(const char *text)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-    return text[0] != '-' && text[strspn(text, allowed)] == '\0'
-               ? NULL
-               : "must be the name or number of a group";
-}
-
-static const char *check_module(const char *text)
-{
-    if (text[0] != '/' && strchr(text, '/') != NULL)
-        return "must be an absolute path, or the name of a p11-kit module";
-    return NULL;
-}
-
-static const char *check_uri(const char *text)
-{
-    if (strncmp(text, "pkcs11:", 7) != 0)
-        return "must start with \"pkcs11:\" (RFC 7512)";
-    if (strstr(text, "pin-value") != NULL)
-        return "must hold no pin-value: put the PIN into pin_file";
-    return NULL;
-}
-
-static const char *check_variable(const char *text)
-{
-    bool good = (text[0] < '0' || text[0] > '9') && text[0] != '\0';
-    for (const char *c = text; *c != '\0'; c++)
-        good = good && (*c == '_' || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') ||
-                        (*c >= '0' && *c <= '9'));
-    return good ? NULL : "is no name of an environment variable";
-}
-
-static const char *check_resource(const char *text)
-{
-    return kms_resource_name_is_valid(text) ? NULL : "is no resource as RESOURCE or RESOURCE.GROUP";
-}
-
-const char *kms_schema_token_name(const struct kms_config_token *tokens, size_t index,
-                                  char ret_default[static KMS_TOKEN_NAME_MAX + 1])
-{
-    (void)snprintf(ret_default, KMS_TOKEN_NAME_MAX + 1, "token-%zu", index + 1);
-    return tokens[index].name != NULL ? tokens[index].name : ret_default;
-}
-
-static const char *check_tokens(const void *items, size_t count)
-{
-    const struct kms_config_token *tokens = items, *last = &tokens[count - 1];
-    char own[KMS_TOKEN_NAME_MAX + 1], other[KMS_TOKEN_NAME_MAX + 1];
-    const char *name = kms_schema_token_name(tokens, count - 1, own);
-    for (size_t i = 0; i + 1 < count; i++) {
-        if (strcmp(kms_schema_token_name(tokens, i, other), name) == 0)
-            return "has the name of a token above: give each a name of its own";
-        if (strcmp(tokens[i].module, last->module) == 0 && strcmp(tokens[i].uri, last->uri) == 0)
-            return "has module and uri of a token above: they would be one token";
-    }
-    return NULL;
-}
-
-static const char *check_pins(const void *items, size_t count)
-{
-    const struct kms_config_pin *pins = items;
-    for (size_t i = 0; i + 1 < count; i++)
-        if (pins[i].generation == pins[count - 1].generation)
-            return "this generation has a pin above";
-    return NULL;
-}
-
-static bool same_key(const struct kms_config_adoption *a, const struct kms_config_adoption *b)
-{
-    const struct kms_bytes id_a = { a->cka_id.data, a->cka_id.len };
-    const struct kms_bytes id_b = { b->cka_id.data, b->cka_id.len };
-    bool same_label = a->label == NULL || b->label == NULL || strcmp(a->label, b->label) == 0;
-    return same_label && (id_a.len == 0 || id_b.len == 0 || kms_bytes_equal(id_a, id_b));
-}
-
-/* Two entries that one key can match would leave its generation to chance. */
-static const char *check_adopt(const void *items, size_t count)
-{
-    const struct kms_config_adoption *adopt = items, *last = &adopt[count - 1];
-    if (last->label == NULL && last->cka_id.len == 0)
-        return "names no key: give its label, its cka_id or both";
-    for (size_t i = 0; i + 1 < count; i++) {
-        if (adopt[i].generation == last->generation)
-            return "this generation is adopted above";
-        if (same_key(&adopt[i], last))
-            return "may name the same key as an entry above: give both label and cka_id";
-    }
-    return NULL;
-}
-
-static const char *check_syslog(const char *path)
-{
-    return strlen(path) > KMS_CONFIG_SOCKET_PATH_MAX ? "must be at most 90 bytes long"
-                                                     : check_absolute(path);
-}
+#include "schema_check.h"
 
 /* In the order of the enums' members. */
 static const char *const profiles[] = { "auto", "aes-kw", "aes-kwp", "aes-gcm", NULL };
@@ -155,6 +28,7 @@ static const char *const sinks[] = { "journald", "syslog", NULL };
 #define PIN(member) offsetof(struct kms_config_pin, member)
 #define ADOPT(member) offsetof(struct kms_config_adoption, member)
 #define PATH_BYTES 1, 4095
+#define YEARS_10 3650 * 86400
 #define SECONDS(from, to) (from) * INT64_C(1000), (to)*INT64_C(1000)
 
 #define ROW(path_, type_, offset_, ...)                                                            \
@@ -166,8 +40,8 @@ static const char *const sinks[] = { "journald", "syslog", NULL };
 
 /* clang-format off: one row a field */
 const struct kms_schema_field kms_schema_fields[] = {
-    ROW("ring", TEXT, CONFIG(ring), RANGE(1, KMS_RING_MAX), .required = true, .check = check_ring,
-        .form = "1 to 24 of `a-z`, `0-9`, `-`",
+    ROW("ring", TEXT, CONFIG(ring), RANGE(1, KMS_RING_MAX), .required = true,
+        .check = kms_schema_check_ring, .form = "1 to 24 of `a-z`, `0-9`, `-`",
         .meaning = "Name of the family of KEKs; the first part of every label and key ID."),
     ROW("profile", CHOICE, CONFIG(profile), .fallback = "auto", .choices = profiles,
         .form = "auto, aes-kw, aes-kwp or aes-gcm",
@@ -180,7 +54,7 @@ const struct kms_schema_field kms_schema_fields[] = {
         .meaning = "Unix socket that kube-apiserver connects to. Abstract sockets are refused."),
     ROW("socket.mode", MODE, CONFIG(socket.mode), RANGE(0600, 0666), .fallback = "0660",
         .meaning = "Permissions of the socket."),
-    ROW("socket.group", TEXT, CONFIG(socket.group), RANGE(1, 64), .check = check_group,
+    ROW("socket.group", TEXT, CONFIG(socket.group), RANGE(1, 64), .check = kms_schema_check_group,
         .form = "name or number of a group; the service's own if not given",
         .meaning = "Group of the socket; peers that belong to it may speak."),
     ROW("socket.allow_uids", LIST, CONFIG(socket.allow_uids), RANGE(0, 64),
@@ -189,19 +63,20 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("socket.allow_uids[]", NUMBER, 0, RANGE(0, UINT32_MAX - INT64_C(1)), .meaning = ""),
     ROW("tokens", LIST, CONFIG(tokens), RANGE(1, KMS_CONFIG_TOKENS_MAX), .required = true,
         .item_size = sizeof(struct kms_config_token), .count_offset = CONFIG(token_count),
-        .check_items = check_tokens,
+        .check_items = kms_schema_check_tokens,
         .meaning = "The tokens that hold the KEKs, the one to use first first; one is enough."),
-    ROW("tokens[].name", TEXT, TOKEN(name), RANGE(1, KMS_TOKEN_NAME_MAX), .check = check_token_name,
+    ROW("tokens[].name", TEXT, TOKEN(name), RANGE(1, KMS_TOKEN_NAME_MAX),
+        .check = kms_schema_check_token_name,
         .form = "1 to 32 of `a-z`, `0-9`, `-`; `token-1`, `token-2` … by its place if not given",
         .meaning = "What the token is called here and on every node; no two alike."),
     ROW("tokens[].module", TEXT, TOKEN(module), RANGE(PATH_BYTES), .required = true,
-        .check = check_module, .form = "absolute path, or name of a p11-kit module",
+        .check = kms_schema_check_module, .form = "absolute path, or name of a p11-kit module",
         .meaning = "The vendor's PKCS#11 library."),
-    ROW("tokens[].uri", TEXT, TOKEN(uri), RANGE(1, 1024), .required = true, .check = check_uri,
-        .form = "`pkcs11:` URI (RFC 7512) without a PIN",
+    ROW("tokens[].uri", TEXT, TOKEN(uri), RANGE(1, 1024), .required = true,
+        .check = kms_schema_check_uri, .form = "`pkcs11:` URI (RFC 7512) without a PIN",
         .meaning = "Selects the token; exactly one must match."),
     ROW("tokens[].pin_file", TEXT, TOKEN(pin_file), RANGE(PATH_BYTES), .required = true,
-        .check = check_absolute, .form = "absolute path",
+        .check = kms_schema_check_absolute, .form = "absolute path",
         .meaning = "File with the user PIN; owner root or the service user, mode 0400 or 0600."),
     ROW("tokens[].user", TEXT, TOKEN(user), RANGE(1, 64), .form = "text",
         .meaning = "For vendors whose PIN is `user:password`: the user."),
@@ -226,10 +101,10 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("tokens[].environment", LIST, TOKEN(environment), RANGE(0, 32), .item_size = sizeof(char *),
         .count_offset = TOKEN(environment_count),
         .meaning = "Variables that the child process sees besides those of well-known libraries."),
-    ROW("tokens[].environment[]", TEXT, 0, RANGE(1, 128), .check = check_variable,
+    ROW("tokens[].environment[]", TEXT, 0, RANGE(1, 128), .check = kms_schema_check_variable,
         .form = "name of an environment variable", .meaning = ""),
     ROW("state_dir", TEXT, CONFIG(state_dir), RANGE(PATH_BYTES), .fallback = "/var/lib/hsm-kms",
-        .check = check_absolute, .form = "absolute path",
+        .check = kms_schema_check_absolute, .form = "absolute path",
         .meaning = "What the node remembers: `ring.json`. Mode 0700, owner the service user."),
     ROW("refresh", DURATION, CONFIG(refresh_ms), RANGE(SECONDS(1, 600)), .fallback = "30s",
         .meaning = "How often the token is listed for new and vanished KEKs."),
@@ -246,8 +121,12 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("rotation.min_lead", DURATION, CONFIG(rotation.min_lead_ms), RANGE(SECONDS(0, 30 * 86400)),
         .fallback = "0s",
         .meaning = "Least time between a new KEK and its activation; the ring's first has none."),
+    ROW("policy", SECTION, 0, .meaning = ""),
+    ROW("policy.destroy_wait", DURATION, CONFIG(policy.destroy_wait_ms),
+        RANGE(SECONDS(0, YEARS_10)), .fallback = "30d",
+        .meaning = "How long a KEK must have been disabled before `key destroy` ends it."),
     ROW("pins", LIST, CONFIG(pins), RANGE(0, 1000), .item_size = sizeof(struct kms_config_pin),
-        .count_offset = CONFIG(pin_count), .check_items = check_pins,
+        .count_offset = CONFIG(pin_count), .check_items = kms_schema_check_pins,
         .meaning = "KEKs that the operator vouches for: trusted wherever they were generated."),
     ROW("pins[].generation", NUMBER, PIN(generation), RANGE(1, KMS_GENERATION_MAX),
         .required = true, .meaning = "Generation, as in the label."),
@@ -255,7 +134,7 @@ const struct kms_schema_field kms_schema_fields[] = {
         .meaning = "Its fingerprint, as `key list` shows it."),
     ROW("adopt", LIST, CONFIG(adopt), RANGE(0, 100),
         .item_size = sizeof(struct kms_config_adoption), .count_offset = CONFIG(adopt_count),
-        .check_items = check_adopt,
+        .check_items = kms_schema_check_adopt,
         .meaning = "Keys on the token that join the ring under labels of somebody else's choice."),
     ROW("adopt[].generation", NUMBER, ADOPT(generation), RANGE(1, KMS_GENERATION_MAX),
         .required = true, .meaning = "Generation that the key is to have; the same on every node."),
@@ -265,7 +144,7 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("adopt[].activation", TIME, ADOPT(activation_utc_s), .required = true,
         .meaning = "When it may be promoted; the same on every node."),
     ROW("audit", SECTION, 0, .meaning = ""),
-    ROW("audit.path", TEXT, CONFIG(audit.path), RANGE(1, 4000), .check = check_absolute,
+    ROW("audit.path", TEXT, CONFIG(audit.path), RANGE(1, 4000), .check = kms_schema_check_absolute,
         .form = "absolute path; no audit log if not given",
         .meaning =
             "`<path>.serve` and `<path>.admin` are written there, and what belongs to them."),
@@ -285,18 +164,19 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("audit.sinks", LIST, CONFIG(audit.sinks), RANGE(0, 2), .item_size = sizeof(unsigned),
         .count_offset = CONFIG(audit.sink_count), .meaning = "Who gets a copy of each line."),
     ROW("audit.sinks[]", CHOICE, 0, .choices = sinks, .form = "journald or syslog", .meaning = ""),
-    ROW("audit.encrypt", TEXT, CONFIG(audit.encrypt), RANGE(1, 4000), .check = check_absolute,
-        .form = "absolute path; not sealed if not given",
+    ROW("audit.encrypt", TEXT, CONFIG(audit.encrypt), RANGE(1, 4000),
+        .check = kms_schema_check_absolute, .form = "absolute path; not sealed if not given",
         .meaning = "X.509 certificate in PEM of who alone may read the lines."),
     ROW("audit.syslog", TEXT, CONFIG(audit.syslog), RANGE(1, 90), .fallback = "/dev/log",
-        .check = check_syslog, .form = "absolute path, at most 90 bytes",
+        .check = kms_schema_check_syslog, .form = "absolute path, at most 90 bytes",
         .meaning = "Datagram socket for RFC 5424 messages."),
     ROW("verify", SECTION, 0, .meaning = ""),
     ROW("verify.exempt", LIST, CONFIG(verify.exempt), RANGE(0, 32), .item_size = sizeof(char *),
         .count_offset = CONFIG(verify.exempt_count),
         .meaning = "Resources that may be in the clear, for `hsm-kms verify`."),
-    ROW("verify.exempt[]", TEXT, 0, RANGE(1, KMS_RESOURCE_NAME_MAX), .check = check_resource,
-        .form = "resource, as `leases.coordination.k8s.io`", .meaning = ""),
+    ROW("verify.exempt[]", TEXT, 0, RANGE(1, KMS_RESOURCE_NAME_MAX),
+        .check = kms_schema_check_resource, .form = "resource, as `leases.coordination.k8s.io`",
+        .meaning = ""),
     ROW("log", SECTION, 0, .meaning = ""),
     ROW("log.format", LOG_FORMAT, CONFIG(log_format), .fallback = "text",
         .meaning = "Form of the lines on stderr."),

@@ -367,11 +367,13 @@ static bool is_typed(const struct kms_key_scene *scene, uint32_t generation, con
 }
 
 /* False: @outcome is refused. */
-static bool is_warranted(const struct kms_key_scene *scene, uint32_t generation,
+static bool is_warranted(const struct kms_key_scene *scene, uint32_t generation, bool on_token,
                          const struct kms_key_warrant *warrant, struct kms_key_outcome *outcome)
 {
     if (warrant->prove == NULL)
         return is_typed(scene, generation, warrant->verified, outcome);
+    if (on_token && warrant->wait != NULL && !warrant->wait(warrant->context, outcome))
+        return false;
     return warrant->prove(warrant->context, false, outcome);
 }
 
@@ -391,7 +393,7 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
                               "generation %" PRIu32 " is in use: hsm-kms key disable %" PRIu32
                               " first, and wait for calls that miss it; key enable undoes that",
                               generation, generation);
-    if (!is_warranted(scene, generation, warrant, outcome))
+    if (!is_warranted(scene, generation, entry != NULL, warrant, outcome))
         return KMS_OK;
     kms_key_next(outcome,
                  "the same on every other node, which remembers its numbers for itself; hsm-kms "

@@ -103,6 +103,8 @@ struct kms_key_warrant {
     const char *verified; /* "<ring>.v<generation>" as typed by the operator, who answers for it */
     /* False: @outcome is refused.  @again: just before the key's end; NULL: nobody can prove it. */
     bool (*prove)(void *context, bool again, struct kms_key_outcome *outcome);
+    /* Before a proof, of a key that is there.  The same; NULL: there is nothing to wait for. */
+    bool (*wait)(void *context, struct kms_key_outcome *outcome);
     void *context;
 };
 

@@ -3,9 +3,11 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "disabled.h"
 #include "etcd/registry.h"
 #include "etcd/snapshot.h"
 #include "key_stage.h"
+#include "key_wait.h"
 #include "verify.h"
 
 enum { BACKUPS_MAX = 64, SOURCES_MAX = 1 + BACKUPS_MAX };
@@ -18,16 +20,17 @@ struct options {
     const char *backups[BACKUPS_MAX];
     size_t backup_count;
     const char *verified;
-    bool dry_run;
+    bool now, dry_run;
 };
 
-enum { DRY_RUN = 896, VERIFIED, BACKUP, PREFIX }; /* beside the keys of the children */
+enum { DRY_RUN = 896, VERIFIED, BACKUP, PREFIX, NOW }; /* beside the keys of the children */
 static const struct argp_option argp_options[] = {
     { "backup", BACKUP, "FILE", 0,
       "with --etcd: an etcd snapshot that you keep and that must not need it; repeatable", 2 },
     { "prefix", PREFIX, "PREFIX", 0, "kube-apiserver's --etcd-prefix (default /registry)", 2 },
     { "i-have-verified", VERIFIED, "RING.vN", 0,
       "instead of --etcd, if that is lost: nothing needs it, you answer for that", 3 },
+    { "now", NOW, NULL, 0, "don't wait, as by policy in the configuration; it is still proven", 3 },
     { "dry-run", DRY_RUN, NULL, 0, "say what would be done", 3 },
     { 0 },
 };
@@ -59,6 +62,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case VERIFIED:
         options->verified = arg;
+        return 0;
+    case NOW:
+        options->now = true;
         return 0;
     case DRY_RUN:
         options->dry_run = true;
@@ -107,8 +113,15 @@ static enum kms_code open_sources(struct sources *sources, const struct options 
 
 struct proof {
     struct kms_verify_question question;
+    struct kms_key_wait wait;
     const struct sources *sources;
 };
+
+static bool is_wait_over(void *context, struct kms_key_outcome *outcome)
+{
+    const struct proof *proof = context;
+    return kms_key_wait_is_over(&proof->wait, outcome);
+}
 
 /* Again it is etcd alone that is asked, for what was written since: a snapshot stays as it is. */
 static bool prove(void *context, bool again, struct kms_key_outcome *outcome)
@@ -139,22 +152,34 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *context,
     const struct input *input = context;
     const struct options *options = input->options;
     const struct kms_key_target *target = &options->key.target;
+    const struct kms_config *config = &stage->keyring.config;
     struct proof proof = { .question = { .ring = stage->scene.ring,
                                          .prefix = options->prefix,
                                          .keystore = stage->scene.keystore,
                                          .snapshot = stage->scene.snapshot,
                                          .generation = target->generation,
                                          .promoted = kms_key_promoted(&stage->scene) },
+                           .wait = { .state_dir = stage->scene.state_dir,
+                                     .generation = target->generation,
+                                     .now_utc_s = stage->scene.now_utc_s,
+                                     .destroy_wait_ms = config->policy.destroy_wait_ms },
                            .sources = input->sources };
     struct kms_key_warrant warrant = { .verified = options->verified };
     if (input->sources->count > 0) {
         warrant.prove = prove;
+        warrant.wait = options->now ? NULL : is_wait_over;
         warrant.context = &proof;
     }
     outcome->facts[0].name = "verified_by";
     (void)snprintf(outcome->facts[0].value, sizeof(outcome->facts[0].value), "%s",
                    warrant.prove != NULL ? "proof" : "operator");
-    return kms_key_destroy(&stage->scene, target, &warrant, options->dry_run, outcome, err);
+    enum kms_code rc = kms_key_destroy(&stage->scene, target, &warrant, options->dry_run, outcome,
+                                       err);
+    /* of a number that never returns it does no harm */
+    struct kms_error ignored = { .code = KMS_OK };
+    if (rc == KMS_OK && !outcome->refused && !options->dry_run)
+        (void)!kms_disabled_forget(stage->scene.state_dir, target->generation, &ignored);
+    return rc;
 }
 
 static int run(struct options *options)

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+
 #include "command.h"
+#include "disabled.h"
 #include "key_stage.h"
+#include "kms/clock.h"
 
 struct options {
     struct kms_key_options key;
@@ -33,12 +37,60 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* Since when it is disabled, for key destroy.  What is recorded stays true if the key was found so. */
+static enum kms_code record(const char *state_dir, uint32_t generation,
+                            const struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    struct kms_error why = { .code = KMS_OK };
+    int64_t since_utc_s = 0;
+    enum kms_code rc = KMS_OK;
+    if (!outcome->changed)
+        rc = kms_disabled_since(state_dir, generation, &since_utc_s, &why);
+    if (rc == KMS_OK && since_utc_s == 0)
+        rc = kms_disabled_record(state_dir, generation, kms_utc_s(), &why);
+    if (rc == KMS_OK)
+        return KMS_OK;
+    return kms_fail(err, rc,
+                    "generation %" PRIu32
+                    " is disabled, but since when isn't recorded: %.300s; run it again",
+                    generation, why.msg);
+}
+
+static enum kms_code disable(const struct kms_key_scene *scene, const struct options *options,
+                             struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    const struct kms_key_target *target = &options->key.target;
+    enum kms_code rc = kms_key_set_usable(scene, target, false, options->dry_run, outcome, err);
+    if (rc != KMS_OK || outcome->refused || options->dry_run)
+        return rc;
+    return record(scene->state_dir, target->generation, outcome, err);
+}
+
+/* It is forgotten first: a key in use must not look as if it had been disabled for long.  But nothing
+ * keeps a key from being enabled. */
+static enum kms_code enable(const struct kms_key_scene *scene, const struct options *options,
+                            struct kms_key_outcome *outcome, struct kms_error *err)
+{
+    const struct kms_key_target *target = &options->key.target;
+    struct kms_error why = { .code = KMS_OK };
+    if (options->dry_run)
+        return kms_key_set_usable(scene, target, true, true, outcome, err);
+    enum kms_code forgotten = kms_disabled_forget(scene->state_dir, target->generation, &why);
+    enum kms_code rc = kms_key_set_usable(scene, target, true, false, outcome, err);
+    if (rc != KMS_OK || outcome->refused || forgotten == KMS_OK)
+        return rc;
+    return kms_fail(err, forgotten,
+                    "generation %" PRIu32
+                    " is enabled, but still recorded as disabled: %.300s; run it again",
+                    target->generation, why.msg);
+}
+
 static enum kms_code act(const struct kms_key_stage *stage, const void *input,
                          struct kms_key_outcome *outcome, struct kms_error *err)
 {
     const struct options *options = input;
-    return kms_key_set_usable(&stage->scene, &options->key.target, options->usable,
-                              options->dry_run, outcome, err);
+    return options->usable ? enable(&stage->scene, options, outcome, err)
+                           : disable(&stage->scene, options, outcome, err);
 }
 
 static void options_done(struct options *options)

@@ -27,7 +27,7 @@ class DestroyCase(LifecycleCase):
         self.prefix = "/" + self.id().rsplit(".", 1)[1]
 
     def rotated(self, **options):
-        node = self.ready_node(**options)
+        node = self.ready_node(**{"policy": {"destroy_wait": "0s"}, **options})
         client = node.client()
         self.old = Source(client)
         node.rotate()
@@ -120,3 +120,60 @@ class Proof(DestroyCase):
         self.put("a", self.new)
         self.says_no(node, "destroy", "1", *self.proof(), word="key disable 1")
         self.says_no(node, "destroy", "2", *self.proof(), word="promoted")
+
+
+class Wait(DestroyCase):
+    def waiting(self):
+        """Generation 1 is disabled just now, and nothing needs it."""
+        node = self.rotated(policy={})
+        self.put("a", self.new)
+        self.done(node, "disable", "1")
+        return node
+
+    def record(self, node):
+        return pathlib.Path(node.state_dir, "disabled.v1")
+
+    def test_a_generation_that_was_disabled_just_now_is_kept_but_by_now(self):
+        node = self.waiting()
+        self.says_no(node, "destroy", "1", *self.proof(), word="policy.destroy_wait")
+        self.assertEqual(self.done(node, "destroy", "1", *self.proof("--now"))["outcome"],
+                         "destroyed")
+        self.assertFalse(self.record(node).exists())
+
+    def test_now_does_not_skip_the_proof(self):
+        node = self.waiting()
+        self.put("old", self.old)
+        self.says_no(node, "destroy", "1", *self.proof("--now"), word="secrets/default/old")
+        self.says_no(node, "destroy", "1", "--now", word="--etcd URL")
+
+    def test_after_thirty_days_it_goes_and_a_rerun_of_disable_does_not_begin_them_anew(self):
+        node = self.waiting()
+        since = int(self.record(node).read_text()) - 30 * 86400
+        self.record(node).write_text(f"{since}\n")
+        self.done(node, "disable", "1")
+        self.assertEqual(self.record(node).read_text(), f"{since}\n")
+        self.assertEqual(self.done(node, "destroy", "1", *self.proof())["outcome"], "destroyed")
+
+    def test_enabling_and_disabling_begins_the_wait_anew(self):
+        node = self.waiting()
+        self.record(node).write_text("1700000000\n")
+        self.done(node, "enable", "1")
+        self.assertFalse(self.record(node).exists())
+        self.done(node, "disable", "1")
+        self.says_no(node, "destroy", "1", *self.proof(), word="policy.destroy_wait")
+
+    def test_what_was_disabled_elsewhere_is_kept_until_disable_is_run_here(self):
+        node = self.waiting()
+        self.record(node).unlink()
+        self.says_no(node, "destroy", "1", *self.proof(), word="isn't recorded")
+        self.assertFalse(self.done(node, "disable", "1")["changed"])
+        self.assertEqual(self.record(node).stat().st_mode & 0o777, 0o600)
+        self.says_no(node, "destroy", "1", *self.proof(), word="wait until")
+
+    def test_dry_runs_record_nothing(self):
+        node = self.rotated()
+        self.done(node, "disable", "1", "--dry-run")
+        self.assertFalse(self.record(node).exists())
+        self.done(node, "disable", "1")
+        self.done(node, "enable", "1", "--dry-run")
+        self.assertTrue(self.record(node).exists())

@@ -25,10 +25,13 @@ kms_unit_test(key_act SOURCES life_rig.c ${command_dir}/key_act.c ${command_dir}
   ${command_dir}/key_pick.c ${command_dir}/key_plan.c LIBRARIES kms_policy fake_keystore)
 kms_unit_test(key_destroy SOURCES life_rig.c ${command_dir}/key_act.c ${command_dir}/key_peer.c
   ${command_dir}/key_pick.c ${command_dir}/key_plan.c LIBRARIES kms_policy fake_keystore)
+kms_unit_test(key_wait SOURCES life_rig.c ${command_dir}/disabled.c ${command_dir}/key_act.c
+  ${command_dir}/key_peer.c ${command_dir}/key_pick.c ${command_dir}/key_plan.c ${command_dir}/key_wait.c
+  LIBRARIES kms_policy fake_keystore)
 kms_unit_test(key_renew SOURCES life_rig.c ${command_dir}/backups.c ${command_dir}/key_act.c
   ${command_dir}/key_peer.c ${command_dir}/key_pick.c ${command_dir}/key_plan.c ${command_dir}/key_renew.c ${command_dir}/key_settle.c
   ${command_dir}/rotation_rule.c LIBRARIES kms_config fake_keystore PkgConfig::JANSSON)
-foreach(name rotation_rule backups key_peer key_act key_destroy key_renew node_view node_check key_plan key_settle text json kek_view)
+foreach(name rotation_rule backups key_peer key_act key_destroy key_wait key_renew node_view node_check key_plan key_settle text json kek_view)
   target_include_directories(test_${name} PRIVATE ${command_dir})
 endforeach()
 

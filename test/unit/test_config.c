@@ -29,6 +29,7 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     assert_int_equal(config.ready_timeout_ms, 60000);
     assert_false(config.rotation.two_step);
     assert_int_equal(config.rotation.min_lead_ms, 0);
+    assert_int_equal(config.policy.destroy_wait_ms, INT64_C(30) * 86400 * 1000);
     assert_int_equal(config.pin_count, 0);
     assert_int_equal(config.log_format, KMS_LOG_TEXT);
     assert_int_equal(config.log_level, KMS_LOG_INFO);
@@ -79,6 +80,7 @@ static void every_field_is_read(void **state)
         "     sync: escrow, user_type: crypto-user}\n"
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
         "rotation: {two_step: true, min_lead: 72h}\n"
+        "policy: {destroy_wait: 0s}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
         "adopt:\n  - {generation: 4, label: etcd key, cka_id: 0aFF, activation: "
         "2026-12-01T12:00:00Z}\n"
@@ -111,6 +113,7 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.ready_timeout_ms, 1500);
     assert_true(config.rotation.two_step);
     assert_int_equal(config.rotation.min_lead_ms, INT64_C(72) * 3600 * 1000);
+    assert_int_equal(config.policy.destroy_wait_ms, 0);
     assert_int_equal(config.pin_count, 1);
     assert_int_equal(config.pins[0].generation, 3);
     assert_int_equal(config.pins[0].fingerprint[31], 0xff);
@@ -238,7 +241,7 @@ REFUSES(a_tab_as_indentation_is_refused, "ring: prod\nsocket:\n\tpath: /a\n",
 REFUSES(
     an_unknown_field_is_refused, MINIMAL "rotate: 1d\n",
     "6: unknown field \"rotate\"; known here: ring, profile, socket, tokens, state_dir, refresh, "
-    "canary, clock_skew, ready_timeout, rotation, pins, adopt, audit, verify, log")
+    "canary, clock_skew, ready_timeout, rotation, policy, pins, adopt, audit, verify, log")
 REFUSES(an_unknown_field_of_a_section_is_refused, MINIMAL "socket:\n  owner: kms\n",
         "7: socket: unknown field \"owner\"; known here: path, mode, group, allow_uids")
 REFUSES(an_unknown_field_of_a_token_is_refused, MINIMAL "    pin: 1234\n",
@@ -255,9 +258,10 @@ REFUSES(a_resource_that_is_none_is_refused, MINIMAL "verify: {exempt: [events, L
         "6: verify.exempt[1]: is no resource as RESOURCE or RESOURCE.GROUP")
 REFUSES(an_unknown_field_of_log_is_refused, MINIMAL "log: {file: /x}\n",
         "6: log: unknown field \"file\"; known here: format, level")
-REFUSES(a_schema_path_is_no_field, MINIMAL "socket.path: /x\n",
-        "6: unknown field \"socket.path\"; known here: ring, profile, socket, tokens, state_dir, "
-        "refresh, canary, clock_skew, ready_timeout, rotation, pins, adopt, audit, verify, log")
+REFUSES(
+    a_schema_path_is_no_field, MINIMAL "socket.path: /x\n",
+    "6: unknown field \"socket.path\"; known here: ring, profile, socket, tokens, state_dir, "
+    "refresh, canary, clock_skew, ready_timeout, rotation, policy, pins, adopt, audit, verify, log")
 REFUSES(an_empty_field_name_is_refused, MINIMAL "log: {\"\": x}\n",
         "6: log: unknown field \"\"; known here: format, level")
 REFUSES(a_field_name_with_a_nul_is_refused, MINIMAL "log: {\"level\\0\": info}\n",

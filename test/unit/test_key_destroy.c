@@ -80,7 +80,17 @@ static void destroying_wants_the_generations_full_name(void **state)
 struct prover {
     struct life_rig *rig;
     int asked, refused;
+    bool waited, early;
 };
+
+static bool wait_for_it(void *context, struct kms_key_outcome *outcome)
+{
+    struct prover *prover = context;
+    prover->waited = true;
+    if (prover->early)
+        (void)kms_key_refuse(outcome, "not yet");
+    return !prover->early;
+}
 
 static bool prove(void *context, bool again, struct kms_key_outcome *outcome)
 {
@@ -95,7 +105,9 @@ static bool prove(void *context, bool again, struct kms_key_outcome *outcome)
 static enum kms_code destroy_proven(struct prover *prover, uint32_t generation, bool dry_run)
 {
     const struct kms_key_target target = { .generation = generation };
-    const struct kms_key_warrant warrant = { .prove = prove, .context = prover };
+    const struct kms_key_warrant warrant = { .prove = prove,
+                                             .wait = wait_for_it,
+                                             .context = prover };
     struct life_rig *rig = prover->rig;
     return kms_key_destroy(life_look(rig), &target, &warrant, dry_run, &rig->outcome, &rig->err);
 }
@@ -143,6 +155,27 @@ static void a_key_in_use_is_refused_before_any_proof(void **state)
     assert_ok(destroy_proven(&prover, 1, false), &rig->err);
     assert_refused(rig, "key disable 1 first");
     assert_int_equal(prover.asked, 0);
+}
+
+static void a_key_whose_time_is_not_up_is_kept_without_a_proof(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    struct prover prover = { .rig = rig, .early = true };
+    assert_ok(set_usable(rig, 1, false), &rig->err);
+    assert_ok(destroy_proven(&prover, 1, false), &rig->err);
+    assert_refused(rig, "not yet");
+    assert_int_equal(prover.asked, 0);
+}
+
+/* Other nodes only bury the number, and recorded nothing. */
+static void the_number_of_a_key_that_is_gone_waits_for_nothing(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    struct prover prover = { .rig = rig, .early = true };
+    fake_keystore_remove(rig->fake, life_label(1, OLD_S));
+    assert_ok(destroy_proven(&prover, 1, false), &rig->err);
+    assert_done(rig, "buried", true);
+    assert_false(prover.waited);
 }
 
 static void the_number_of_a_key_that_is_gone_wants_a_proof_too(void **state)
@@ -220,6 +253,8 @@ int main(void)
         TEST(a_proof_that_fails_at_first_or_at_last_keeps_the_key),
         TEST(a_dry_run_proves_once),
         TEST(a_key_in_use_is_refused_before_any_proof),
+        TEST(a_key_whose_time_is_not_up_is_kept_without_a_proof),
+        TEST(the_number_of_a_key_that_is_gone_waits_for_nothing),
         TEST(the_number_of_a_key_that_is_gone_wants_a_proof_too),
         TEST(the_promoted_generation_is_never_destroyed),
         TEST(the_number_of_a_key_that_was_never_trusted_is_not_buried),
