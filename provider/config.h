@@ -87,7 +87,8 @@ struct kms_config_rotation {
 
 /* When a KEK may end. */
 struct kms_config_policy {
-    int64_t destroy_wait_ms; /* since it was disabled */
+    int64_t destroy_wait_ms;     /* since it was disabled */
+    int64_t backup_retention_ms; /* since a recorded snapshot needed it; 0: nobody asks */
 };
 
 enum kms_config_sink { KMS_CONFIG_JOURNALD, KMS_CONFIG_SYSLOG };

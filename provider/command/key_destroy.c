@@ -160,9 +160,11 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *context,
                                          .generation = target->generation,
                                          .promoted = kms_key_promoted(&stage->scene) },
                            .wait = { .state_dir = stage->scene.state_dir,
+                                     .ring = stage->scene.ring,
                                      .generation = target->generation,
                                      .now_utc_s = stage->scene.now_utc_s,
-                                     .destroy_wait_ms = config->policy.destroy_wait_ms },
+                                     .destroy_wait_ms = config->policy.destroy_wait_ms,
+                                     .backup_retention_ms = config->policy.backup_retention_ms },
                            .sources = input->sources };
     struct kms_key_warrant warrant = { .verified = options->verified };
     if (input->sources->count > 0) {

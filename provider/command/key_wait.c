@@ -5,6 +5,7 @@
 
 #include "disabled.h"
 #include "kms/clock.h"
+#include "ledger.h"
 
 enum { MS_PER_S = 1000 };
 
@@ -46,7 +47,37 @@ static bool was_disabled_long_enough(const struct kms_key_wait *wait,
     return false;
 }
 
+static bool refuse_backup(const struct kms_key_wait *wait, const struct kms_ledger_need *need,
+                          struct kms_key_outcome *outcome)
+{
+    char digest[2 * KMS_SHA256_LEN + 1], seen[KMS_RFC3339_LEN + 1];
+    kms_hex_encode((struct kms_bytes){ need->sha256, KMS_SHA256_LEN }, digest);
+    kms_rfc3339_format(need->utc_s, seen);
+    (void)kms_key_refuse(outcome,
+                         "the snapshot with SHA-256 %s, recorded at %s, %s generation %" PRIu32
+                         ": wait until it is older than policy.backup_retention, or --now if it is "
+                         "gone",
+                         digest, seen, need->values > 0 ? "needs" : "may need", wait->generation);
+    return false;
+}
+
+static bool are_backups_old(const struct kms_key_wait *wait, struct kms_key_outcome *outcome)
+{
+    struct kms_error err = { .code = KMS_OK };
+    struct kms_ledger_need need;
+    bool found = false;
+    if (wait->backup_retention_ms == 0)
+        return true;
+    int64_t since_utc_s = wait->now_utc_s - wait->backup_retention_ms / MS_PER_S;
+    if (kms_ledger_find(wait->state_dir, wait->ring, wait->generation, since_utc_s, &found, &need,
+                        &err) != KMS_OK) {
+        (void)kms_key_refuse(outcome, "it can't be told which snapshots need it: %s", err.msg);
+        return false;
+    }
+    return !found || refuse_backup(wait, &need, outcome);
+}
+
 bool kms_key_wait_is_over(const struct kms_key_wait *wait, struct kms_key_outcome *outcome)
 {
-    return was_disabled_long_enough(wait, outcome);
+    return was_disabled_long_enough(wait, outcome) && are_backups_old(wait, outcome);
 }

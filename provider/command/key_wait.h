@@ -10,10 +10,11 @@
 
 /* Borrowed. */
 struct kms_key_wait {
-    const char *state_dir;
+    const char *state_dir, *ring;
     uint32_t generation;
     int64_t now_utc_s;
-    int64_t destroy_wait_ms; /* since it was disabled; 0: none */
+    int64_t destroy_wait_ms;     /* since it was disabled; 0: none */
+    int64_t backup_retention_ms; /* since a recorded snapshot needed it; 0: none */
 };
 
 /* False: @outcome is refused, since the time isn't up or can't be told.  Reads state_dir. */

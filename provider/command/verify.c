@@ -27,6 +27,7 @@ enum {
     SAMPLE,
     CAN_DESTROY,
     CAN_REMOVE,
+    RECORD,
     SAMPLE_MAX = 1000000,
 };
 
@@ -43,6 +44,8 @@ static const struct argp_option argp_options[] = {
     { "list", LIST, "FILE", 0, "write all that is found to this new file", 3 },
     { "prove", PROVE, NULL, 0, "unwrap every distinct DEK seed with the HSM", 4 },
     { "sample", SAMPLE, "N", 0, "with --prove: open N objects or more of each resource", 4 },
+    { "record", RECORD, NULL, 0,
+      "with --snapshot: remember for key destroy what it needs; proves as --prove does", 4 },
     { "can-destroy", CAN_DESTROY, "N", 0,
       "whether nothing needs generation N any more; proves as --prove does", 5 },
     { "can-remove-provider", CAN_REMOVE, "NAME", 0, "whether nothing needs this provider any more",
@@ -92,6 +95,8 @@ static void check(const struct kms_verify_options *options, struct argp_state *s
         argp_error(state, "--etcd URL or --snapshot FILE is needed");
     if (options->destroy != 0 && options->remove != NULL)
         argp_error(state, "--can-destroy or --can-remove-provider, not both");
+    if (options->record && options->etcd.snapshot == NULL)
+        argp_error(state, "--record goes with --snapshot");
     if (options->sample > 0 && !options->prove)
         argp_error(state, "--sample goes with --prove");
 }
@@ -114,6 +119,10 @@ static error_t parse_more(int key, char *arg, struct argp_state *state)
         return 0;
     case CAN_DESTROY:
         options->destroy = kms_generation_option(state, "--can-destroy", arg);
+        options->prove = true;
+        return 0;
+    case RECORD:
+        options->record = true;
         options->prove = true;
         return 0;
     case CAN_REMOVE:
@@ -280,6 +289,8 @@ static int report(const struct kms_verify_options *options, const struct kms_ver
     result.duration_ms += kms_monotonic_ms();
     result.verdict = kms_report_verdict(made, &summary);
     print(&result);
+    if (options->record && kms_verify_record(&result, err) != KMS_OK)
+        return kms_command_fail(err);
     return exit_code(result.verdict.kind);
 }
 

@@ -28,7 +28,7 @@ struct kms_verify_options {
     enum kms_verify_format format;
     const char *socket, *prefix, *key_id, *list_path, *remove;
     struct kms_verify_names exempt, expected, allowed;
-    bool prove;
+    bool prove, record;
     unsigned sample;
     uint32_t destroy;
 };
@@ -99,6 +99,13 @@ void kms_verify_print_csv(const struct kms_verify_result *result);
 
 /* "labelled" or "proven". */
 const char *kms_verify_level(const struct kms_verify_result *result);
+
+/* --- verify_record.c: the ledger of snapshots --- */
+
+/* Durably adds the snapshot, which was read in whole and proven, to state_dir's ledger.
+ * KMS_E_PRECONDITION: it is no such snapshot, or the ledger can't be written. */
+KMS_MUST_CHECK enum kms_code kms_verify_record(const struct kms_verify_result *result,
+                                               struct kms_error *err);
 
 /* --- verify_progress.c: on a terminal --- */
 

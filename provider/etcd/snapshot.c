@@ -178,8 +178,14 @@ static enum kms_code check_digest(const struct snapshot *snapshot, const struct 
 {
     if (snapshot->source.kind != KMS_ETCD_SNAPSHOT)
         return KMS_OK;
-    return kms_file_digest_check(snapshot->fd, snapshot->size, reading->query->stop,
-                                 &reading->summary->stopped, err);
+    enum kms_code rc = kms_file_digest_check(snapshot->fd, snapshot->size, reading->query->stop,
+                                             &reading->summary->stopped, err);
+    if (rc != KMS_OK)
+        return rc;
+    uint8_t *digest = reading->summary->sha256;
+    if (pread(snapshot->fd, digest, KMS_SHA256_LEN, (off_t)snapshot->size) != KMS_SHA256_LEN)
+        return kms_fail(err, KMS_E_PRECONDITION, "the file's SHA-256 can't be read any more");
+    return KMS_OK;
 }
 
 static enum kms_code read_snapshot(struct kms_etcd_source *source,

@@ -60,11 +60,12 @@ struct kms_etcd_summary {
      * written between two revisions is seen on one side of @from and not on the other. */
     struct kms_etcd_span *spans; /* owned */
     size_t span_count;
-    int64_t compact_revision;  /* files: older history is gone; 0 for a server */
-    uint64_t cluster_id;       /* 0 for files, which don't tell */
-    uint64_t member_id;        /* the one that answered last; 0 for files */
-    uint64_t consistent_index; /* files: the last Raft entry that is in it */
-    char version[32];          /* etcd's, of a file the cluster's; "": not told */
+    int64_t compact_revision;       /* files: older history is gone; 0 for a server */
+    uint64_t cluster_id;            /* 0 for files, which don't tell */
+    uint64_t member_id;             /* the one that answered last; 0 for files */
+    uint8_t sha256[KMS_SHA256_LEN]; /* of a snapshot's database, as it was checked; else zeros */
+    uint64_t consistent_index;      /* files: the last Raft entry that is in it */
+    char version[32];               /* etcd's, of a file the cluster's; "": not told */
 };
 void kms_etcd_summary_done(struct kms_etcd_summary *summary);
 

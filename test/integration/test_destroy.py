@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """key destroy proves from a real etcd, and from snapshots of it, that nothing needs the key."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -177,3 +178,48 @@ class Wait(DestroyCase):
         self.done(node, "disable", "1")
         self.done(node, "enable", "1", "--dry-run")
         self.assertTrue(self.record(node).exists())
+
+
+class Ledger(DestroyCase):
+    def ledger(self, node):
+        return pathlib.Path(node.state_dir, "snapshots.jsonl")
+
+    def record(self, node, path, code=0):
+        done = node.run("verify", "--snapshot", str(path), "--record", "--prefix", self.prefix,
+                        "--config", node.config_path)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def test_a_recorded_snapshot_that_needs_a_generation_keeps_it_though_the_file_is_gone(self):
+        node = self.rotated(policy={"destroy_wait": "0s", "backup_retention": "90d"})
+        self.put("a", self.old)
+        self.put("a", self.new)
+        backup = self.snapshot()
+        self.record(node, backup)
+        line = json.loads(self.ledger(node).read_text())
+        self.assertEqual(line["sha256"], backup.read_bytes()[-32:].hex())
+        self.assertEqual(line["keys"], [
+            {"key_id": self.new.key_id, "current": 1, "history": 0},
+            {"key_id": self.old.key_id, "current": 0, "history": 1}])
+        self.assertEqual(self.ledger(node).stat().st_mode & 0o777, 0o600)
+        self.done(node, "disable", "1")
+        self.says_no(node, "destroy", "1", *self.proof(), word=line["sha256"])
+        self.assertEqual(self.done(node, "destroy", "1", *self.proof("--now"))["outcome"],
+                         "destroyed")
+
+    def test_a_recorded_snapshot_of_the_promoted_key_alone_lets_it_go(self):
+        node = self.rotated(policy={"destroy_wait": "0s", "backup_retention": "90d"})
+        self.put("a", self.new)
+        self.record(node, self.snapshot())
+        self.done(node, "disable", "1")
+        self.assertEqual(self.done(node, "destroy", "1", *self.proof())["outcome"], "destroyed")
+
+    def test_only_a_whole_snapshot_is_recorded(self):
+        node = self.rotated()
+        self.put("a", self.new)
+        backup = self.snapshot()
+        os.truncate(backup, backup.stat().st_size - 32)
+        self.assertIn("isn't recorded", self.record(node, backup, code=1).stderr)
+        done = node.run("verify", "--etcd", self.etcd.url, "--record")
+        self.assertEqual(done.returncode, 1)
+        self.assertFalse(self.ledger(node).exists())

@@ -27,7 +27,7 @@ kms_unit_test(key_destroy SOURCES life_rig.c ${command_dir}/key_act.c ${command_
   ${command_dir}/key_pick.c ${command_dir}/key_plan.c LIBRARIES kms_policy fake_keystore)
 kms_unit_test(key_wait SOURCES life_rig.c ${command_dir}/disabled.c ${command_dir}/key_act.c
   ${command_dir}/key_peer.c ${command_dir}/key_pick.c ${command_dir}/key_plan.c ${command_dir}/key_wait.c
-  LIBRARIES kms_policy fake_keystore)
+  ${command_dir}/ledger.c LIBRARIES kms_policy fake_keystore PkgConfig::JANSSON)
 kms_unit_test(key_renew SOURCES life_rig.c ${command_dir}/backups.c ${command_dir}/key_act.c
   ${command_dir}/key_peer.c ${command_dir}/key_pick.c ${command_dir}/key_plan.c ${command_dir}/key_renew.c ${command_dir}/key_settle.c
   ${command_dir}/rotation_rule.c LIBRARIES kms_config fake_keystore PkgConfig::JANSSON)

@@ -80,7 +80,7 @@ static void every_field_is_read(void **state)
         "     sync: escrow, user_type: crypto-user}\n"
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
         "rotation: {two_step: true, min_lead: 72h}\n"
-        "policy: {destroy_wait: 0s}\n"
+        "policy: {destroy_wait: 0s, backup_retention: 90d}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
         "adopt:\n  - {generation: 4, label: etcd key, cka_id: 0aFF, activation: "
         "2026-12-01T12:00:00Z}\n"
@@ -114,6 +114,7 @@ static void every_field_is_read(void **state)
     assert_true(config.rotation.two_step);
     assert_int_equal(config.rotation.min_lead_ms, INT64_C(72) * 3600 * 1000);
     assert_int_equal(config.policy.destroy_wait_ms, 0);
+    assert_int_equal(config.policy.backup_retention_ms, INT64_C(90) * 86400 * 1000);
     assert_int_equal(config.pin_count, 1);
     assert_int_equal(config.pins[0].generation, 3);
     assert_int_equal(config.pins[0].fingerprint[31], 0xff);

@@ -8,6 +8,7 @@
 
 #include "disabled.h"
 #include "key_wait.h"
+#include "ledger.h"
 #include "life_rig.h"
 
 enum { DAY_S = 86400, DAY_MS = DAY_S * 1000 };
@@ -131,6 +132,117 @@ static void what_can_not_be_forgotten_is_told(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
+/* --- recorded snapshots --- */
+
+#define HEX "00112233445566778899aabbccddeeff"
+
+static struct kms_key_wait retention_of(struct life_rig *rig, int days)
+{
+    struct kms_key_wait wait = wait_of(rig, 0);
+    wait.ring = "prod";
+    wait.backup_retention_ms = days * (int64_t)DAY_MS;
+    return wait;
+}
+
+static void record(struct life_rig *rig, const char *key_id, int64_t utc_s, uint64_t unsure)
+{
+    struct kms_ledger_key key = { .history = 3 };
+    (void)snprintf(key.key_id, sizeof(key.key_id), "%s", key_id);
+    const struct kms_ledger_line line = {
+        .sha256 = { 0xab }, .utc_s = utc_s, .keys = &key, .key_count = 1, .unsure = unsure
+    };
+    assert_ok(kms_ledger_append(rig->state_dir, &line, &rig->err), &rig->err);
+}
+
+/* Behind what is there. */
+static void write_ledger(struct life_rig *rig, const char *text)
+{
+    char path[96];
+    (void)snprintf(path, sizeof(path), "%s/snapshots.jsonl", rig->state_dir);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_young_snapshot_that_needs_a_key_keeps_it(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 90);
+    record(rig, "prod.v1." HEX, LIFE_NOW - 90 * DAY_S, 0);
+    assert_waits(&wait, rig, "SHA-256 ab00");
+    assert_waits(&wait, rig, "needs generation 1");
+}
+
+static void an_old_snapshot_keeps_nothing(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 90);
+    record(rig, "prod.v1." HEX, LIFE_NOW - 90 * DAY_S - 1, 1);
+    assert_over(&wait, rig);
+}
+
+static void a_snapshot_of_other_keys_keeps_nothing(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 90);
+    assert_over(&wait, rig);
+    record(rig, "prod.v2." HEX, LIFE_NOW, 0);
+    record(rig, "test.v1." HEX, LIFE_NOW, 0);
+    record(rig, "prod.v11." HEX, LIFE_NOW, 0);
+    assert_over(&wait, rig);
+}
+
+static void a_snapshot_that_may_need_it_keeps_it(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 90);
+    record(rig, "prod.v2." HEX, LIFE_NOW, 1);
+    assert_waits(&wait, rig, "may need generation 1");
+}
+
+static void without_a_retention_no_snapshot_is_asked(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 0);
+    record(rig, "prod.v1." HEX, LIFE_NOW, 0);
+    assert_over(&wait, rig);
+}
+
+static void a_ledger_that_can_not_be_read_keeps_every_key(void **state)
+{
+    static const char *const lines[] = {
+        "x\n",
+        "{}\n",
+        "[]\n",
+        "\n",
+        "{\"version\":2,\"sha256\":\"" HEX HEX "\",\"time\":1,\"unsure\":0,\"keys\":[]}\n",
+        "{\"version\":1,\"sha256\":\"" HEX "\",\"time\":1,\"unsure\":0,\"keys\":[]}\n",
+        "{\"version\":1,\"sha256\":\"" HEX HEX "\",\"time\":1,\"unsure\":0,\"keys\":[{}]}\n",
+        "{\"version\":1,\"sha256\":\"" HEX HEX "\",\"time\":1,\"unsure\":0}\n",
+    };
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 90);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        char path[96];
+        write_ledger(rig, lines[i]);
+        assert_waits(&wait, rig, "line 1 of");
+        (void)snprintf(path, sizeof(path), "%s/snapshots.jsonl", rig->state_dir);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+static void what_a_killed_command_left_is_cut_off(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 90);
+    record(rig, "prod.v2." HEX, LIFE_NOW, 0);
+    write_ledger(rig, "{\"version\":1,");
+    assert_waits(&wait, rig, "line 2 of");
+    record(rig, "prod.v2." HEX, LIFE_NOW, 0);
+    assert_over(&wait, rig);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, life_set_up, life_tear_down)
 
 int main(void)
@@ -145,6 +257,13 @@ int main(void)
         TEST(a_far_time_does_not_overflow),
         TEST(without_state_dir_there_is_nothing_to_forget),
         TEST(what_can_not_be_forgotten_is_told),
+        TEST(a_young_snapshot_that_needs_a_key_keeps_it),
+        TEST(an_old_snapshot_keeps_nothing),
+        TEST(a_snapshot_of_other_keys_keeps_nothing),
+        TEST(a_snapshot_that_may_need_it_keeps_it),
+        TEST(without_a_retention_no_snapshot_is_asked),
+        TEST(a_ledger_that_can_not_be_read_keeps_every_key),
+        TEST(what_a_killed_command_left_is_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
