@@ -28,7 +28,6 @@ static const char *const sinks[] = { "journald", "syslog", NULL };
 #define PIN(member) offsetof(struct kms_config_pin, member)
 #define ADOPT(member) offsetof(struct kms_config_adoption, member)
 #define PATH_BYTES 1, 4095
-#define YEARS_10 3650 * 86400
 #define SECONDS(from, to) (from) * INT64_C(1000), (to)*INT64_C(1000)
 
 #define ROW(path_, type_, offset_, ...)                                                            \
@@ -123,10 +122,10 @@ const struct kms_schema_field kms_schema_fields[] = {
         .meaning = "Least time between a new KEK and its activation; the ring's first has none."),
     ROW("policy", SECTION, 0, .meaning = ""),
     ROW("policy.destroy_wait", DURATION, CONFIG(policy.destroy_wait_ms),
-        RANGE(SECONDS(0, YEARS_10)), .fallback = "30d",
+        RANGE(SECONDS(0, 3650 * 86400)), .fallback = "30d",
         .meaning = "How long a KEK must have been disabled before `key destroy` ends it."),
     ROW("policy.backup_retention", DURATION, CONFIG(policy.backup_retention_ms),
-        RANGE(SECONDS(0, YEARS_10)), .fallback = "0s",
+        RANGE(SECONDS(0, 3650 * 86400)), .fallback = "0s",
         .meaning = "How long after `verify --record` saw it in a snapshot a KEK is kept. 0: not."),
     ROW("pins", LIST, CONFIG(pins), RANGE(0, 1000), .item_size = sizeof(struct kms_config_pin),
         .count_offset = CONFIG(pin_count), .check_items = kms_schema_check_pins,

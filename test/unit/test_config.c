@@ -80,7 +80,6 @@ static void every_field_is_read(void **state)
         "     sync: escrow, user_type: crypto-user}\n"
         "state_dir: /s\nrefresh: 1s\ncanary: 10m\nclock_skew: 0s\nready_timeout: 1500ms\n"
         "rotation: {two_step: true, min_lead: 72h}\n"
-        "policy: {destroy_wait: 0s, backup_retention: 90d}\n"
         "pins:\n  - {generation: 3, fingerprint: " DIGITS "}\n"
         "adopt:\n  - {generation: 4, label: etcd key, cka_id: 0aFF, activation: "
         "2026-12-01T12:00:00Z}\n"
@@ -113,8 +112,6 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.ready_timeout_ms, 1500);
     assert_true(config.rotation.two_step);
     assert_int_equal(config.rotation.min_lead_ms, INT64_C(72) * 3600 * 1000);
-    assert_int_equal(config.policy.destroy_wait_ms, 0);
-    assert_int_equal(config.policy.backup_retention_ms, INT64_C(90) * 86400 * 1000);
     assert_int_equal(config.pin_count, 1);
     assert_int_equal(config.pins[0].generation, 3);
     assert_int_equal(config.pins[0].fingerprint[31], 0xff);
@@ -126,6 +123,15 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.adopt[0].activation_utc_s, 1796126400);
     assert_int_equal(config.log_format, KMS_LOG_JSON);
     assert_int_equal(config.log_level, KMS_LOG_DEBUG);
+    kms_config_done(&config);
+}
+
+static void what_a_key_waits_for_before_its_end_is_read(void **state)
+{
+    (void)state;
+    struct kms_config config = load(MINIMAL "policy: {destroy_wait: 0s, backup_retention: 90d}\n");
+    assert_int_equal(config.policy.destroy_wait_ms, 0);
+    assert_int_equal(config.policy.backup_retention_ms, INT64_C(90) * 86400 * 1000);
     kms_config_done(&config);
 }
 
@@ -350,6 +356,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(tokens_are_named_by_their_place),
     cmocka_unit_test(several_tokens_are_asked_for_one_algorithm),
     cmocka_unit_test(every_field_is_read),
+    cmocka_unit_test(what_a_key_waits_for_before_its_end_is_read),
     cmocka_unit_test(a_group_may_be_a_number),
     cmocka_unit_test(a_socket_of_90_bytes_fits),
     cmocka_unit_test(done_twice_is_safe),
