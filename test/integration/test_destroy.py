@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 from kms_atrest import Source, value
@@ -12,6 +13,7 @@ from kms_etcd import Etcd
 from test_lifecycle_commands import LifecycleCase
 
 PLAIN = b"k8s\x00plain"
+SERVICE = 64999  # a uid that nobody has
 
 
 class DestroyCase(LifecycleCase):
@@ -121,6 +123,20 @@ class Proof(DestroyCase):
         self.put("a", self.new)
         self.says_no(node, "destroy", "1", *self.proof(), word="key disable 1")
         self.says_no(node, "destroy", "2", *self.proof(), word="promoted")
+
+    def test_roots_own_backup_is_opened_before_root_is_given_up(self):
+        node = self.rotated()
+        self.put("a", self.new)
+        self.done(node, "disable", "1")
+        node.stop()
+        private = self.directory / "private"
+        private.mkdir(mode=0o700)
+        backup = self.snapshot()
+        shutil.copyfile(backup, private / "backup.db")
+        subprocess.run(["chown", "-R", f"{SERVICE}:{SERVICE}", node.state_dir,
+                        node.token.directory], check=True)
+        told = self.done(node, "destroy", "1", *self.proof("--backup", private / "backup.db"))
+        self.assertEqual(told["outcome"], "destroyed")
 
 
 class Wait(DestroyCase):
