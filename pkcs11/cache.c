@@ -5,12 +5,6 @@
 
 #include "kms/log.h"
 
-static bool is_named(const struct pkcs11_kek *kek, const struct kms_kek_ref *ref)
-{
-    return kek->info.fingerprinted && strcmp(kek->info.label, ref->label) == 0 &&
-           memcmp(kek->info.fingerprint, ref->fingerprint, KMS_FINGERPRINT_LEN) == 0;
-}
-
 bool pkcs11_cache_find(struct pkcs11_cache *cache, uint64_t epoch, const struct kms_kek_ref *ref,
                        CK_OBJECT_HANDLE *ret_handle, enum pkcs11_rung *ret_rung)
 {
@@ -18,7 +12,7 @@ bool pkcs11_cache_find(struct pkcs11_cache *cache, uint64_t epoch, const struct 
     (void)pthread_mutex_lock(&cache->mutex);
     for (size_t i = 0; i < cache->list.count && cache->epoch == epoch && !found; i++) {
         const struct pkcs11_kek *kek = &cache->list.keks[i];
-        found = kek->handle != CK_INVALID_HANDLE && is_named(kek, ref);
+        found = kek->handle != CK_INVALID_HANDLE && kms_kek_is(&kek->info, ref);
         if (found) {
             *ret_handle = kek->handle;
             *ret_rung = kek->rung;
@@ -32,7 +26,7 @@ void pkcs11_cache_forget_handles(struct pkcs11_cache *cache, const struct kms_ke
 {
     (void)pthread_mutex_lock(&cache->mutex);
     for (size_t i = 0; i < cache->list.count; i++) {
-        if (is_named(&cache->list.keks[i], ref))
+        if (kms_kek_is(&cache->list.keks[i].info, ref))
             cache->list.keks[i].handle = CK_INVALID_HANDLE;
     }
     (void)pthread_mutex_unlock(&cache->mutex);
@@ -55,7 +49,7 @@ void pkcs11_cache_drop(struct pkcs11_cache *cache, const struct kms_object *obje
 static struct pkcs11_kek *cached(struct pkcs11_cache *cache, const struct kms_kek_ref *ref)
 {
     for (size_t i = 0; i < cache->list.count; i++) {
-        if (is_named(&cache->list.keks[i], ref))
+        if (kms_kek_is(&cache->list.keks[i].info, ref))
             return &cache->list.keks[i];
     }
     return NULL;

@@ -50,9 +50,7 @@ void kms_failover_wake(struct kms_failover *failover, struct kms_failover_member
 static bool holds(const struct kms_failover_member *member, const struct kms_kek_ref *kek)
 {
     for (size_t i = 0; i < member->kek_count; i++) {
-        const struct kms_kek_info *info = &member->keks[i];
-        if (info->fingerprinted && strcmp(info->label, kek->label) == 0 &&
-            memcmp(info->fingerprint, kek->fingerprint, KMS_FINGERPRINT_LEN) == 0)
+        if (kms_kek_is(&member->keks[i], kek))
             return true;
     }
     return false;

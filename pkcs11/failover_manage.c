@@ -64,9 +64,9 @@ static bool is_named(const struct kms_kek_info *kek, const struct kms_object *ob
 
 static bool is_equal(const struct kms_kek_info *kek, const struct subject *subject)
 {
-    return subject->fingerprinted && kek->fingerprinted &&
-           strcmp(kek->label, subject->object->label) == 0 &&
-           memcmp(kek->fingerprint, subject->fingerprint, KMS_FINGERPRINT_LEN) == 0;
+    const struct kms_kek_ref ref = { .label = subject->object->label,
+                                     .fingerprint = subject->fingerprint };
+    return subject->fingerprinted && kms_kek_is(kek, &ref);
 }
 
 static void identify(struct subject *subject, const struct kms_inventory *inventory, size_t at)
@@ -298,17 +298,16 @@ static enum kms_code copy_once(const struct subject *subject, const struct place
                                struct kms_error *err)
 {
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    const struct kms_kek_ref ref = { .label = label, .fingerprint = subject->fingerprint };
     struct kms_error why = { .code = KMS_OK };
     enum kms_code rc = kms_keystore_inventory(place->member->keystore, label, subject->deadline_ms,
                                               &inventory, &why);
     if (rc != KMS_OK)
         return blame(place->member, &why, err);
     for (size_t i = 0; i < inventory.count; i++) {
-        const struct kms_kek_info *kek = &inventory.keks[i];
-        if (!subject->fingerprinted || !kek->fingerprinted || strcmp(kek->label, label) != 0 ||
-            memcmp(kek->fingerprint, subject->fingerprint, KMS_FINGERPRINT_LEN) != 0)
+        if (!subject->fingerprinted || !kms_kek_is(&inventory.keks[i], &ref))
             continue;
-        *ret_kek = *kek;
+        *ret_kek = inventory.keks[i];
         return KMS_OK;
     }
     return copy_at(subject, place, label, ret_kek, err);
@@ -332,19 +331,29 @@ static enum kms_code copy(struct kms_keystore *base, const struct kms_object *fr
 
 /* --- on one token --- */
 
+/* The key on its first holder. */
+static enum kms_code find_first(struct kms_keystore *base, const struct kms_object *kek,
+                                int64_t deadline_ms, struct place *ret_place, struct kms_error *err)
+{
+    struct subject subject;
+    enum kms_code rc = find_subject(base, kek, deadline_ms, &subject, err);
+    if (rc == KMS_OK)
+        *ret_place = subject.places[subject.first];
+    return rc;
+}
+
 static enum kms_code inspect(struct kms_keystore *base, const struct kms_object *kek,
                              int64_t deadline_ms, struct kms_kek_details *ret_details,
                              struct kms_error *err)
 {
-    struct subject subject;
+    struct place place;
     struct kms_error why = { .code = KMS_OK };
-    enum kms_code rc = find_subject(base, kek, deadline_ms, &subject, err);
+    enum kms_code rc = find_first(base, kek, deadline_ms, &place, err);
     if (rc != KMS_OK)
         return rc;
-    const struct place *place = &subject.places[subject.first];
-    const struct kms_object object = { place->kek.label, id_of(&place->kek) };
-    rc = kms_keystore_inspect(place->member->keystore, &object, deadline_ms, ret_details, &why);
-    return rc == KMS_OK ? rc : blame(place->member, &why, err);
+    const struct kms_object object = { place.kek.label, id_of(&place.kek) };
+    rc = kms_keystore_inspect(place.member->keystore, &object, deadline_ms, ret_details, &why);
+    return rc == KMS_OK ? rc : blame(place.member, &why, err);
 }
 
 static enum kms_code export_to(struct kms_keystore *base, const struct kms_object *kek,
@@ -352,16 +361,15 @@ static enum kms_code export_to(struct kms_keystore *base, const struct kms_objec
                                int64_t deadline_ms, struct kms_transport_blob *ret_blob,
                                struct kms_error *err)
 {
-    struct subject subject;
+    struct place place;
     struct kms_error why = { .code = KMS_OK };
-    enum kms_code rc = find_subject(base, kek, deadline_ms, &subject, err);
+    enum kms_code rc = find_first(base, kek, deadline_ms, &place, err);
     if (rc != KMS_OK)
         return rc;
-    const struct place *place = &subject.places[subject.first];
-    const struct kms_object object = { place->kek.label, id_of(&place->kek) };
-    rc = kms_keystore_export_to(place->member->keystore, &object, recipient, hash, deadline_ms,
+    const struct kms_object object = { place.kek.label, id_of(&place.kek) };
+    rc = kms_keystore_export_to(place.member->keystore, &object, recipient, hash, deadline_ms,
                                 ret_blob, &why);
-    return rc == KMS_OK ? rc : blame(place->member, &why, err);
+    return rc == KMS_OK ? rc : blame(place.member, &why, err);
 }
 
 static enum kms_code generate(struct kms_keystore *base, const char *label, int64_t deadline_ms,

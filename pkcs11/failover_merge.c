@@ -11,12 +11,6 @@ enum {
                   KMS_KEK_PRIVATE,
 };
 
-static bool same_key(const struct kms_kek_info *a, const struct kms_kek_info *b)
-{
-    return a->fingerprinted && b->fingerprinted && strcmp(a->label, b->label) == 0 &&
-           memcmp(a->fingerprint, b->fingerprint, KMS_FINGERPRINT_LEN) == 0;
-}
-
 static void join(struct kms_kek_info *kek, const struct kms_kek_info *more)
 {
     uint32_t all = TRUE_ON_ALL;
@@ -33,7 +27,7 @@ static void add_kek(struct kms_inventory *merged, const struct kms_kek_info *kek
 {
     for (size_t i = 0; i < merged->count; i++) {
         struct kms_kek_info *have = &merged->keks[i];
-        if (!same_key(have, kek) || (have->holders & holder) != 0)
+        if (!kms_kek_is_same(have, kek) || (have->holders & holder) != 0)
             continue;
         join(have, kek);
         have->holders |= holder;
@@ -66,15 +60,9 @@ static void add_other(struct kms_inventory *merged, const struct kms_kek_name *o
 static int compare(const void *left, const void *right)
 {
     const struct kms_kek_info *a = left, *b = right;
-    int order = strcmp(a->label, b->label);
+    int order = kms_kek_order(a, b);
     if (order != 0)
         return order;
-    size_t len = a->cka_id_len < b->cka_id_len ? a->cka_id_len : b->cka_id_len;
-    order = memcmp(a->cka_id, b->cka_id, len);
-    if (order != 0)
-        return order;
-    if (a->cka_id_len != b->cka_id_len)
-        return a->cka_id_len < b->cka_id_len ? -1 : 1;
     uint32_t first_a = a->holders & -a->holders, first_b = b->holders & -b->holders;
     return (first_a > first_b) - (first_a < first_b);
 }

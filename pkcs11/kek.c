@@ -199,16 +199,8 @@ static enum kms_code add_one(const struct pkcs11_place *place, CK_OBJECT_HANDLE 
 
 static int by_label_and_id(const void *left, const void *right)
 {
-    const struct kms_kek_info *a = &((const struct pkcs11_kek *)left)->info;
-    const struct kms_kek_info *b = &((const struct pkcs11_kek *)right)->info;
-    int order = strcmp(a->label, b->label);
-    if (order != 0)
-        return order;
-    size_t len = a->cka_id_len < b->cka_id_len ? a->cka_id_len : b->cka_id_len;
-    order = memcmp(a->cka_id, b->cka_id, len);
-    if (order != 0)
-        return order;
-    return (a->cka_id_len > b->cka_id_len) - (a->cka_id_len < b->cka_id_len);
+    const struct pkcs11_kek *a = left, *b = right;
+    return kms_kek_order(&a->info, &b->info);
 }
 
 enum kms_code pkcs11_kek_list_read(const struct pkcs11_place *place,

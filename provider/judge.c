@@ -370,9 +370,7 @@ static int compare_entries(const void *left, const void *right)
     const struct kms_ring_entry *a = left, *b = right;
     if (a->generation != b->generation)
         return a->generation < b->generation ? -1 : 1;
-    size_t len = a->kek.cka_id_len < b->kek.cka_id_len ? a->kek.cka_id_len : b->kek.cka_id_len;
-    int order = memcmp(a->kek.cka_id, b->kek.cka_id, len);
-    return order != 0 ? order : (a->kek.cka_id_len > len) - (b->kek.cka_id_len > len);
+    return kms_kek_order_by_id(&a->kek, &b->kek);
 }
 
 /* The promoted generation's key, as pinned; NULL if it isn't there or isn't fit. */

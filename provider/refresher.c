@@ -222,12 +222,6 @@ static void log_entry(struct kms_refresher *refresher, const struct kms_ring_ent
             KMS_F_TEXT("reason", entry->reason[0] != '\0' ? entry->reason : NULL));
 }
 
-static bool same_kek(const struct kms_ring_entry *a, const struct kms_ring_entry *b)
-{
-    return strcmp(a->kek.label, b->kek.label) == 0 && a->kek.cka_id_len == b->kek.cka_id_len &&
-           memcmp(a->kek.cka_id, b->kek.cka_id, a->kek.cka_id_len) == 0;
-}
-
 /* One line for each KEK whose state is not what it was; true if there was any. */
 static bool log_changes(struct kms_refresher *refresher, const struct kms_snapshot *before,
                         const struct kms_snapshot *after)
@@ -238,7 +232,7 @@ static bool log_changes(struct kms_refresher *refresher, const struct kms_snapsh
         bool same = false;
         for (size_t k = 0; k < before->count && !same; k++) {
             const struct kms_ring_entry *old = &before->entries[k];
-            same = same_kek(entry, old) && entry->state == old->state &&
+            same = kms_kek_order(&entry->kek, &old->kek) == 0 && entry->state == old->state &&
                    strcmp(entry->reason, old->reason) == 0;
         }
         if (!same)

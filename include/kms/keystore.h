@@ -129,6 +129,14 @@ struct kms_kek_ref {
     const uint8_t *fingerprint; /* KMS_FINGERPRINT_LEN bytes */
     const char *key_id; /* what an authenticating algorithm binds a seed to; NULL: nothing */
 };
+bool kms_kek_is(const struct kms_kek_info *kek, const struct kms_kek_ref *ref);
+/* Both have one label and one fingerprint, which they may have on two tokens. */
+bool kms_kek_is_same(const struct kms_kek_info *a, const struct kms_kek_info *b);
+
+/* Less than, equal to or greater than 0: by CKA_ID, bytewise, a beginning before what it begins. */
+int kms_kek_order_by_id(const struct kms_kek_info *a, const struct kms_kek_info *b);
+/* As every inventory is sorted: by label, then CKA_ID. */
+int kms_kek_order(const struct kms_kek_info *a, const struct kms_kek_info *b);
 
 /* Names one object whatever its attributes say, for commands: both must match.  Borrowed. */
 struct kms_object {

@@ -19,6 +19,31 @@ bool kms_kek_has_name(const struct kms_kek_info *kek, const struct kms_kek_name 
            (wanted_id.len == 0 || kms_bytes_equal(id, wanted_id));
 }
 
+bool kms_kek_is(const struct kms_kek_info *kek, const struct kms_kek_ref *ref)
+{
+    return kek->fingerprinted && strcmp(kek->label, ref->label) == 0 &&
+           memcmp(kek->fingerprint, ref->fingerprint, KMS_FINGERPRINT_LEN) == 0;
+}
+
+bool kms_kek_is_same(const struct kms_kek_info *a, const struct kms_kek_info *b)
+{
+    const struct kms_kek_ref ref = { .label = b->label, .fingerprint = b->fingerprint };
+    return b->fingerprinted && kms_kek_is(a, &ref);
+}
+
+int kms_kek_order_by_id(const struct kms_kek_info *a, const struct kms_kek_info *b)
+{
+    size_t len = a->cka_id_len < b->cka_id_len ? a->cka_id_len : b->cka_id_len;
+    int order = memcmp(a->cka_id, b->cka_id, len);
+    return order != 0 ? order : (a->cka_id_len > len) - (b->cka_id_len > len);
+}
+
+int kms_kek_order(const struct kms_kek_info *a, const struct kms_kek_info *b)
+{
+    int order = strcmp(a->label, b->label);
+    return order != 0 ? order : kms_kek_order_by_id(a, b);
+}
+
 bool kms_kek_filter_takes(const struct kms_kek_filter *filter, const struct kms_kek_info *kek)
 {
     if (strncmp(kek->label, filter->label_prefix, strlen(filter->label_prefix)) == 0)

@@ -207,19 +207,9 @@ void kms_key_leave_time_to_accept(const struct kms_key_plan_input *input, struct
     kms_label_format(input->ring, plan->generation, least_utc_s, plan->label);
 }
 
-static int compare_ids(const struct kms_kek_info *a, const struct kms_kek_info *b)
-{
-    size_t len = a->cka_id_len < b->cka_id_len ? a->cka_id_len : b->cka_id_len;
-    int order = memcmp(a->cka_id, b->cka_id, len);
-    return order != 0 ? order : (a->cka_id_len > len) - (b->cka_id_len > len);
-}
-
 bool kms_key_is_same(const struct kms_kek_info *a, const struct kms_kek_info *b)
 {
-    if (compare_ids(a, b) == 0)
-        return true;
-    return a->fingerprinted && b->fingerprinted && strcmp(a->label, b->label) == 0 &&
-           memcmp(a->fingerprint, b->fingerprint, KMS_FINGERPRINT_LEN) == 0;
+    return kms_kek_order_by_id(a, b) == 0 || kms_kek_is_same(a, b);
 }
 
 const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inventory *inventory,
@@ -235,7 +225,7 @@ const struct kms_kek_info *kms_key_rival(const char *ring, const struct kms_inve
         if (!kms_label_parse(ring, kek->label, &generation, &activation_utc_s) ||
             generation != own_generation)
             continue;
-        if (!kms_key_is_same(kek, own) && (rival == NULL || compare_ids(kek, rival) < 0))
+        if (!kms_key_is_same(kek, own) && (rival == NULL || kms_kek_order_by_id(kek, rival) < 0))
             rival = kek;
     }
     return rival;
@@ -275,5 +265,5 @@ bool kms_key_is_unfinished(const char *ring, const struct kms_inventory *invento
 
 bool kms_key_yields_to(const struct kms_kek_info *own, const struct kms_kek_info *rival)
 {
-    return compare_ids(own, rival) > 0;
+    return kms_kek_order_by_id(own, rival) > 0;
 }

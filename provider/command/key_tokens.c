@@ -118,9 +118,7 @@ static enum kms_code look(const struct kms_keyring *keyring, struct kms_creation
     creation->required = find_required(keyring, &inventory);
     creation->holders = 0;
     for (size_t i = 0; i < inventory.count; i++)
-        if (kek->fingerprinted && inventory.keks[i].fingerprinted &&
-            strcmp(inventory.keks[i].label, kek->label) == 0 &&
-            memcmp(inventory.keks[i].fingerprint, kek->fingerprint, KMS_FINGERPRINT_LEN) == 0)
+        if (kms_kek_is_same(&inventory.keks[i], kek))
             creation->holders |= inventory.keks[i].holders;
     return KMS_OK;
 }
