@@ -13,18 +13,13 @@
 #include <openssl/crypto.h>
 
 #include "kms/clock.h"
+#include "kms/fd.h"
 
 enum {
     NAME_DIGEST_LEN = 16, /* bytes of the identity in the name */
     LOCK_WAIT_MS = 2000,
     LOCK_POLL_MS = 10, /* flock has no time limit of its own */
 };
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
 
 static enum kms_code open_dir(const char *dir, int *ret_fd, struct kms_error *err)
 {
@@ -56,25 +51,15 @@ static enum kms_code read_file(int fd, char *ret_text, size_t size, size_t *ret_
     struct stat st;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         return kms_fail(err, KMS_E_PRECONDITION, "it is not a regular file");
-    size_t len = 0;
-    while (len < size) {
-        ssize_t n = read(fd, ret_text + len, size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "it can't be read");
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    *ret_len = len;
+    if (!kms_fd_read(fd, ret_text, size, ret_len))
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "it can't be read");
     return KMS_OK;
 }
 
 /* KMS_OK also if there is none. */
 static enum kms_code read_record(struct pkcs11_latch *latch, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd)
+    KMS_CLEANUP(kms_fd_done)
     int fd = openat(latch->dir_fd, latch->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return KMS_OK;
@@ -130,27 +115,16 @@ void pkcs11_latch_close(struct pkcs11_latch *latch)
     latch->dir_fd = -1;
 }
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        text += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 /* 0, or the errno. */
 static int write_durably(int dir_fd, const char *name, const char *text, size_t len)
 {
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return errno;
-    int errnum = write_all(fd, text, len) && fsync(fd) == 0 ? 0 : errno;
+    int errnum = kms_fd_write(fd, (struct kms_bytes){ (const uint8_t *)text, len }) &&
+                         fsync(fd) == 0
+                     ? 0
+                     : errno;
     if (close(fd) != 0 && errnum == 0)
         errnum = errno;
     return errnum;

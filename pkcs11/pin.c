@@ -10,13 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_MAX = PKCS11_PIN_MAX + 3 }; /* CR, LF, and one byte that shows that there is more */
+#include "kms/fd.h"
 
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
+enum { READ_MAX = PKCS11_PIN_MAX + 3 }; /* CR, LF, and one byte that shows that there is more */
 
 /* systemd gives credentials mode 0440 there, for a group that only names the service. */
 static bool is_in_credentials_directory(const char *path)
@@ -52,24 +48,6 @@ static enum kms_code check_file(int fd, const char *path, struct kms_error *err)
     return KMS_OK;
 }
 
-static enum kms_code read_whole(int fd, struct kms_secret *secret, struct kms_error *err)
-{
-    size_t len = 0;
-    while (len < secret->cap) {
-        ssize_t n = read(fd, secret->data + len, secret->cap - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno,
-                                  "can't read the PIN file");
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    secret->len = len;
-    return KMS_OK;
-}
-
 static void strip_newline(struct kms_secret *pin)
 {
     if (pin->len == 0 || pin->data[pin->len - 1] != '\n')
@@ -95,7 +73,7 @@ static enum kms_code check_pin(const struct kms_secret *pin, struct kms_error *e
 enum kms_code pkcs11_pin_read(const char *path, struct kms_secret *ret_pin, struct kms_error *err)
 {
     /* O_NONBLOCK: a FIFO there must not hold us up before it is refused. */
-    KMS_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    KMS_CLEANUP(kms_fd_done) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "can't open the PIN file");
     enum kms_code rc = check_file(fd, path, err);
@@ -103,10 +81,10 @@ enum kms_code pkcs11_pin_read(const char *path, struct kms_secret *ret_pin, stru
         return rc;
     KMS_CLEANUP(kms_secret_done) struct kms_secret pin = { 0 };
     rc = kms_secret_init(&pin, READ_MAX, err);
-    if (rc == KMS_OK)
-        rc = read_whole(fd, &pin, err);
     if (rc != KMS_OK)
         return rc;
+    if (!kms_fd_read(fd, pin.data, pin.cap, &pin.len))
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "can't read the PIN file");
     strip_newline(&pin);
     rc = check_pin(&pin, err);
     if (rc == KMS_OK)

@@ -16,6 +16,7 @@
 #include "audit_keep.h"
 #include "audit_seal.h"
 #include "kms/clock.h"
+#include "kms/fd.h"
 
 enum {
     MODE = 0600,
@@ -101,20 +102,6 @@ static void name_of_cut(const struct kms_audit_file *file, uint64_t next, unsign
 
 /* --- writing --- */
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        text += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 /* Lines of @bodies at the end of @chain.  The caller frees *ret_text. */
 static enum kms_code make_lines(struct kms_audit_chain *chain, const char *const *bodies,
                                 size_t count, char **ret_text, size_t *ret_len,
@@ -146,7 +133,7 @@ static enum kms_code write_lines(struct kms_audit_file *file, const char *text, 
                                  struct kms_error *err)
 {
     const char *op = "write";
-    bool good = write_all(file->fd, text, len);
+    bool good = kms_fd_write(file->fd, (struct kms_bytes){ (const uint8_t *)text, len });
     if (good && file->syncs) {
         op = "fdatasync";
         good = fdatasync(file->fd) == 0;
@@ -294,14 +281,15 @@ static int make_cut(const struct kms_audit_file *file, uint64_t next,
 static enum kms_code cut(struct kms_audit_file *file, const struct kms_audit_tail *tail,
                          uint64_t next, struct kms_error *err)
 {
-    char name[NAME_MAX + 1], buffer[4096];
+    char name[NAME_MAX + 1];
+    uint8_t buffer[4096];
     int fd = make_cut(file, next, name);
     if (fd < 0)
         return fail(file, "open", err);
     bool good = true;
     for (off_t at = (off_t)tail->good; good && at < (off_t)tail->size;) {
         ssize_t n = pread(file->fd, buffer, sizeof(buffer), at);
-        good = n > 0 && write_all(fd, buffer, (size_t)n);
+        good = n > 0 && kms_fd_write(fd, (struct kms_bytes){ buffer, (size_t)n });
         at += n;
     }
     good = good && fsync(fd) == 0 && fsync(file->dir_fd) == 0;

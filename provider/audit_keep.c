@@ -11,6 +11,7 @@
 
 #include <openssl/evp.h>
 
+#include "kms/fd.h"
 #include "kms/log.h"
 
 enum { NUMBER_DIGITS = 12 };
@@ -20,17 +21,11 @@ enum { NUMBER_DIGITS = 12 };
 /* The bytes of [@from, @from + @len) of @fd. */
 static bool read_range(int fd, uint64_t from, char *buffer, size_t len)
 {
-    for (size_t at = 0; at < len;) {
-        ssize_t n = pread(fd, buffer + at, len - at, (off_t)(from + at));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n == 0)
-            errno = EIO; /* it has become shorter meanwhile */
-        if (n <= 0)
-            return false;
-        at += (size_t)n;
-    }
-    return true;
+    if (kms_fd_read_at(fd, buffer, len, from))
+        return true;
+    if (errno == 0)
+        errno = EIO; /* it has become shorter meanwhile */
+    return false;
 }
 
 /* The last line of @text that is whole, looking back from its end.  @ret_end: behind it. */

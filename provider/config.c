@@ -12,6 +12,7 @@
 
 #include <yaml.h>
 
+#include "kms/fd.h"
 #include "schema.h"
 
 enum {
@@ -352,12 +353,6 @@ static enum kms_code name_tokens(struct kms_config *config, struct kms_error *er
     return KMS_OK;
 }
 
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
-
 static void free_text(char *const *text)
 {
     free(*text);
@@ -366,7 +361,7 @@ static void free_text(char *const *text)
 static enum kms_code read_file(const char *path, char *buffer, size_t cap, size_t *ret_len,
                                struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    KMS_CLEANUP(kms_fd_done) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "%s", path);
     struct stat st;
@@ -374,18 +369,8 @@ static enum kms_code read_file(const char *path, char *buffer, size_t cap, size_
         return kms_fail_errno(err, KMS_E_PRECONDITION, "fstat", errno, "%s", path);
     if (!S_ISREG(st.st_mode))
         return kms_fail(err, KMS_E_PRECONDITION, "%s: not a regular file", path);
-    size_t len = 0;
-    while (len < cap) {
-        ssize_t got = read(fd, buffer + len, cap - len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s", path);
-        if (got == 0)
-            break;
-        len += (size_t)got;
-    }
-    *ret_len = len;
+    if (!kms_fd_read(fd, buffer, cap, ret_len))
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s", path);
     return KMS_OK;
 }
 

@@ -18,6 +18,7 @@
 #include "durable.h"
 #include "keyid.h"
 #include "kms/clock.h"
+#include "kms/fd.h"
 
 enum { FILE_MAX_BYTES = 4096, PATH_BYTES = 4096 };
 
@@ -66,12 +67,6 @@ static void format_name(const struct kms_request *request,
         snprintf(token, sizeof token, ".%s", request->token);
     snprintf(ret_name, KMS_REQUEST_NAME_MAX + 1, PREFIX "%s%s%s" SUFFIX,
              kms_request_kind_name(request->kind), generation, token);
-}
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
 }
 
 static enum kms_code open_dir(const char *state_dir, int *ret_fd, struct kms_error *err)
@@ -140,7 +135,7 @@ static enum kms_code remove_opposite(int dir_fd, const struct kms_request *reque
 static enum kms_code write_request(const char *state_dir, const struct kms_request *request,
                                    struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     enum kms_code rc = open_dir(state_dir, &dir_fd, err);
     if (rc != KMS_OK)
         return rc;
@@ -411,7 +406,7 @@ enum kms_code kms_request_read(const char *state_dir, struct kms_request_list *r
 enum kms_code kms_request_remove(const char *state_dir, const struct kms_request_file *file,
                                  struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     enum kms_code rc = open_dir(state_dir, &dir_fd, err);
     if (rc != KMS_OK)
         return rc;

@@ -5,27 +5,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
+#include "kms/fd.h"
 
 static enum kms_code fill(int fd, const char *path, struct kms_small_file *file,
                           struct kms_error *err)
 {
-    while (file->len <= KMS_SMALL_FILE_MAX) {
-        ssize_t got = read(fd, file->text + file->len, KMS_SMALL_FILE_MAX + 1 - file->len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s", path);
-        if (got == 0)
-            break;
-        file->len += (size_t)got;
-    }
+    if (!kms_fd_read(fd, file->text, KMS_SMALL_FILE_MAX + 1, &file->len))
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s", path);
     if (file->len > KMS_SMALL_FILE_MAX)
         return kms_fail(err, KMS_E_INVALID, "%s: larger than %d KiB", path,
                         KMS_SMALL_FILE_MAX / 1024);
@@ -37,7 +24,7 @@ enum kms_code kms_small_file_read(const char *path, struct kms_small_file *ret_f
                                   struct kms_error *err)
 {
     /* O_NONBLOCK: a FIFO there must not hold us up before it is refused. */
-    KMS_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    KMS_CLEANUP(kms_fd_done) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "%s", path);
     struct stat st;

@@ -9,6 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "kms/fd.h"
 #include "pin.h"
 
 static const int watched[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
@@ -17,12 +18,6 @@ enum { WATCHED_COUNT = sizeof(watched) / sizeof(watched[0]) };
 static void interrupt_read(int signal_number)
 {
     (void)signal_number; /* it is enough that read() returns EINTR */
-}
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
 }
 
 static enum kms_code read_line(int tty, struct kms_secret *line, struct kms_error *err)
@@ -65,7 +60,7 @@ static enum kms_code read_without_echo(int tty, struct kms_secret *line, struct 
 
 enum kms_code kms_ask_pin(const char *prompt, struct kms_secret *ret_pin, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    KMS_CLEANUP(kms_fd_done) int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (tty < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno,
                               "--ask-pin needs a terminal; use --pin-file");

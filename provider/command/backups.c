@@ -14,15 +14,10 @@
 
 #include "durable.h"
 #include "kms/bytes.h"
+#include "kms/fd.h"
 
 #define FILE_NAME "backups.json"
 enum { FILE_MAX_BYTES = 1024 * 1024 };
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
 
 static void release(json_t *const *value)
 {
@@ -52,7 +47,7 @@ static enum kms_code check_version(const json_t *root, struct kms_error *err)
 /* *ret_root is owned; an empty list without the file. */
 static enum kms_code read_file(int dir_fd, json_t **ret_root, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int fd = openat(dir_fd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    KMS_CLEANUP(kms_fd_done) int fd = openat(dir_fd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) {
         *ret_root = json_pack("{s:i, s:[]}", "version", KMS_BACKUPS_VERSION, "backups");
         return *ret_root != NULL ? KMS_OK : kms_fail(err, KMS_E_BUSY, "out of memory");
@@ -130,7 +125,7 @@ static enum kms_code put(int dir_fd, json_t *root, const struct kms_backup *back
 enum kms_code kms_backups_add(const char *state_dir, const struct kms_backup *backup,
                               struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    KMS_CLEANUP(kms_fd_done) int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "state_dir %s", state_dir);
     /* no deadline: whoever holds it writes one small file, and the kernel lets go when he dies */
@@ -152,7 +147,7 @@ enum kms_code kms_backups_find(const char *state_dir, const char *id, const uint
                                bool *ret_found, struct kms_backup *ret_backup,
                                struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    KMS_CLEANUP(kms_fd_done) int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *ret_found = false;
     if (dir_fd < 0 && errno == ENOENT)
         return KMS_OK;

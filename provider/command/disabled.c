@@ -10,15 +10,10 @@
 #include <unistd.h>
 
 #include "durable.h"
+#include "kms/fd.h"
 
 enum { NAME_BYTES = 32, CONTENT_BYTES = 32 };
 static const int64_t UTC_MAX_S = 253402300799; /* 9999-12-31T23:59:59Z */
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
 
 static void name_of(uint32_t generation, char ret_name[static NAME_BYTES])
 {
@@ -37,7 +32,7 @@ static enum kms_code open_dir(const char *state_dir, int *ret_fd, struct kms_err
 enum kms_code kms_disabled_record(const char *state_dir, uint32_t generation, int64_t utc_s,
                                   struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     char name[NAME_BYTES], text[CONTENT_BYTES];
     name_of(generation, name);
     (void)snprintf(text, sizeof(text), "%" PRId64, utc_s);
@@ -47,7 +42,7 @@ enum kms_code kms_disabled_record(const char *state_dir, uint32_t generation, in
 
 enum kms_code kms_disabled_forget(const char *state_dir, uint32_t generation, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     char name[NAME_BYTES];
     name_of(generation, name);
     enum kms_code rc = open_dir(state_dir, &dir_fd, err);
@@ -78,13 +73,13 @@ static bool parse(const char *text, int64_t *ret_utc_s)
 enum kms_code kms_disabled_since(const char *state_dir, uint32_t generation, int64_t *ret_utc_s,
                                  struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     char name[NAME_BYTES], text[CONTENT_BYTES] = "";
     name_of(generation, name);
     enum kms_code rc = open_dir(state_dir, &dir_fd, err);
     if (rc != KMS_OK)
         return rc;
-    KMS_CLEANUP(close_fd)
+    KMS_CLEANUP(kms_fd_done)
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT) {
         *ret_utc_s = 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "kms/fd.h"
 
 enum { SOCKET = 768, PREFIX, REVISION, DECRYPT, OUT, STDOUT };
 
@@ -149,19 +150,13 @@ static enum kms_code read_stdin(struct kms_plaintext *ret_stored, struct kms_err
     KMS_CLEANUP(kms_plaintext_done) struct kms_plaintext buffer = { 0 };
     enum kms_code rc = kms_plaintext_init(&buffer, KMS_OBJECT_MAX + 1, err);
     size_t len = 0;
-    while (rc == KMS_OK && len < buffer.len) {
-        ssize_t got = read(STDIN_FILENO, buffer.data + len, buffer.len - len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "can't read stdin");
-        if (got == 0)
-            return kms_plaintext_copy(ret_stored, (struct kms_bytes){ buffer.data, len }, err);
-        len += (size_t)got;
-    }
-    return rc != KMS_OK
-               ? rc
-               : kms_fail(err, KMS_E_INVALID, "stdin has more than %d bytes", KMS_OBJECT_MAX);
+    if (rc != KMS_OK)
+        return rc;
+    if (!kms_fd_read(STDIN_FILENO, buffer.data, buffer.len, &len))
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "can't read stdin");
+    if (len > KMS_OBJECT_MAX)
+        return kms_fail(err, KMS_E_INVALID, "stdin has more than %d bytes", KMS_OBJECT_MAX);
+    return kms_plaintext_copy(ret_stored, (struct kms_bytes){ buffer.data, len }, err);
 }
 
 static void inspected_done(struct kms_inspected *inspected)

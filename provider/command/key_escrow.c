@@ -10,15 +10,10 @@
 #include "key_file.h"
 #include "key_leave.h"
 #include "key_stage.h"
+#include "kms/fd.h"
 #include "transport_names.h"
 
 enum { DRY_RUN = 256, TO, EXPECT_RECIPIENT, OUT, HASH, DISCARD, IN, EXPECT, LABEL_LIKE };
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
 
 /* --- export --- */
 
@@ -85,7 +80,7 @@ static enum kms_code act_export(const struct kms_key_stage *stage, const void *i
                                 struct kms_key_outcome *outcome, struct kms_error *err)
 {
     const struct export_options *options = input;
-    KMS_CLEANUP(close_fd) int folder_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int folder_fd = -1;
     enum kms_code rc = kms_file_lock_folder(options->departure.path, &folder_fd, err);
     if (rc != KMS_OK)
         return rc;

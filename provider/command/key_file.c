@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kms/fd.h"
 #include "text.h"
 
 void kms_file_done(struct kms_file *file)
@@ -19,34 +20,10 @@ void kms_file_done(struct kms_file *file)
     *file = (struct kms_file){ 0 };
 }
 
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
-
-/* At most @cap bytes; *ret_len. */
-static bool read_all(int fd, uint8_t *ret_data, size_t cap, size_t *ret_len)
-{
-    size_t len = 0;
-    while (len < cap) {
-        ssize_t n = read(fd, ret_data + len, cap - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    *ret_len = len;
-    return true;
-}
-
 enum kms_code kms_file_read(const char *path, struct kms_file *ret_file, struct kms_error *err)
 {
     /* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
-    KMS_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    KMS_CLEANUP(kms_fd_done) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
         return kms_fail_errno(err, KMS_E_INVALID, "open", errno, "can't read %.200s", path);
@@ -54,7 +31,7 @@ enum kms_code kms_file_read(const char *path, struct kms_file *ret_file, struct 
         return kms_fail(err, KMS_E_INVALID, "%.200s is not a regular file", path);
     KMS_CLEANUP(kms_file_done) struct kms_file file = { 0 };
     file.data = kms_must_alloc(malloc(KMS_KEY_FILE_MAX + 1));
-    if (!read_all(fd, file.data, KMS_KEY_FILE_MAX + 1, &file.len))
+    if (!kms_fd_read(fd, file.data, KMS_KEY_FILE_MAX + 1, &file.len))
         return kms_fail_errno(err, KMS_E_INVALID, "read", errno, "can't read %.200s", path);
     if (file.len > KMS_KEY_FILE_MAX)
         return kms_fail(err, KMS_E_INVALID, "%.200s has more than %d bytes: it is another file",
@@ -86,7 +63,7 @@ static enum kms_code check_private(int fd, struct kms_error *err)
 
 enum kms_code kms_file_read_key(const char *path, struct kms_secret *ret_key, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    KMS_CLEANUP(kms_fd_done) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "can't read the raw key");
     KMS_CLEANUP(kms_secret_done) struct kms_secret key = { 0 };
@@ -95,7 +72,7 @@ enum kms_code kms_file_read_key(const char *path, struct kms_secret *ret_key, st
         rc = kms_secret_init(&key, KMS_RAW_KEY_LEN + 1, err); /* one more shows a longer file */
     if (rc != KMS_OK)
         return rc;
-    if (!read_all(fd, key.data, key.cap, &key.len))
+    if (!kms_fd_read(fd, key.data, key.cap, &key.len))
         return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "can't read the raw key");
     if (key.len != KMS_RAW_KEY_LEN)
         return kms_fail(err, KMS_E_PRECONDITION,
@@ -128,19 +105,6 @@ static enum kms_code open_folder(const char *path, int *ret_fd, const char **ret
     return KMS_OK;
 }
 
-static bool write_all(int fd, struct kms_bytes bytes)
-{
-    for (size_t done = 0; done < bytes.len;) {
-        ssize_t n = write(fd, bytes.data + done, bytes.len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
 static enum kms_code cannot_write(const char *path, int errnum, struct kms_error *err)
 {
     return kms_fail_errno(err, KMS_E_PRECONDITION, "write", errnum,
@@ -155,7 +119,7 @@ static enum kms_code write_new(int folder_fd, const char *name, const char *path
     int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return cannot_write(path, errno, err);
-    bool good = fchmod(fd, 0600) == 0 && write_all(fd, bytes) && fsync(fd) == 0;
+    bool good = fchmod(fd, 0600) == 0 && kms_fd_write(fd, bytes) && fsync(fd) == 0;
     int errnum = errno;
     if (close(fd) != 0 && good) {
         good = false;
@@ -166,7 +130,7 @@ static enum kms_code write_new(int folder_fd, const char *name, const char *path
 
 enum kms_code kms_file_write(const char *path, struct kms_bytes bytes, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int folder_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int folder_fd = -1;
     const char *name = NULL;
     char fresh[NAME_MAX + 1];
     struct stat st;
@@ -188,7 +152,7 @@ enum kms_code kms_file_write(const char *path, struct kms_bytes bytes, struct km
 
 enum kms_code kms_file_lock_folder(const char *path, int *ret_fd, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int folder_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int folder_fd = -1;
     const char *name = NULL;
     enum kms_code rc = open_folder(path, &folder_fd, &name, err);
     if (rc != KMS_OK)

@@ -11,13 +11,9 @@
 
 #include <jansson.h>
 
-#define FILE_NAME "snapshots.jsonl"
+#include "kms/fd.h"
 
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
+#define FILE_NAME "snapshots.jsonl"
 
 static void release(json_t *const *value)
 {
@@ -83,12 +79,12 @@ enum kms_code kms_ledger_append(const char *state_dir, const struct kms_ledger_l
     KMS_CLEANUP(free_text) char *text = line_text(line);
     if (text == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     enum kms_code rc = open_dir(state_dir, &dir_fd, err);
     if (rc != KMS_OK)
         return rc;
     enum { FLAGS = O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW };
-    KMS_CLEANUP(close_fd) int fd = openat(dir_fd, FILE_NAME, FLAGS, 0600);
+    KMS_CLEANUP(kms_fd_done) int fd = openat(dir_fd, FILE_NAME, FLAGS, 0600);
     /* no deadline: whoever holds it writes one line, and the kernel lets go when he dies */
     if (fd < 0 || flock(fd, LOCK_EX) != 0 || !add_line(dir_fd, fd, text))
         return kms_fail_errno(err, KMS_E_PRECONDITION, "write", errno, "%s/" FILE_NAME, state_dir);
@@ -172,7 +168,7 @@ enum kms_code kms_ledger_find(const char *state_dir, const char *ring, uint32_t 
                               int64_t since_utc_s, bool *ret_found,
                               struct kms_ledger_need *ret_need, struct kms_error *err)
 {
-    KMS_CLEANUP(close_fd) int dir_fd = -1;
+    KMS_CLEANUP(kms_fd_done) int dir_fd = -1;
     enum kms_code rc = open_dir(state_dir, &dir_fd, err);
     if (rc != KMS_OK)
         return rc;
@@ -184,7 +180,7 @@ enum kms_code kms_ledger_find(const char *state_dir, const char *ring, uint32_t 
     FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (file == NULL) {
         rc = kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "%s/" FILE_NAME, state_dir);
-        close_fd(&fd);
+        kms_fd_done(&fd);
         return rc;
     }
     const struct search search = { ring, generation, since_utc_s };

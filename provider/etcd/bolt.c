@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "kms/fd.h"
 
 enum {
     LEVEL_MAX = 32, /* pages from a root to a leaf: 2^32 keys have 32 if each page had two */
@@ -33,30 +34,12 @@ struct subtree {
     bool root;                  /* it may be empty */
 };
 
-/* False: an error, errno 0 for the end of the file. */
-static bool read_at(int fd, uint8_t *data, size_t len, uint64_t offset)
-{
-    while (len > 0) {
-        ssize_t got = pread(fd, data, len, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            errno = got == 0 ? 0 : errno;
-            return false;
-        }
-        data += got;
-        len -= (size_t)got;
-        offset += (uint64_t)got;
-    }
-    return true;
-}
-
 /* --- meta pages --- */
 
 static bool read_meta(int fd, uint64_t size, uint64_t offset, struct kms_bolt_meta *ret_meta)
 {
     uint8_t page[META_READ_LEN];
-    return offset + META_READ_LEN <= size && read_at(fd, page, sizeof page, offset) &&
+    return offset + META_READ_LEN <= size && kms_fd_read_at(fd, page, sizeof page, offset) &&
            kms_bolt_meta_parse(page, ret_meta);
 }
 
@@ -91,7 +74,7 @@ static enum kms_code check_freelist(const struct kms_bolt *bolt, struct kms_erro
         return KMS_OK;
     uint8_t data[KMS_BOLT_HEADER_LEN];
     if (id < 2 || id >= bolt->meta.high_water ||
-        !read_at(bolt->fd, data, sizeof data, id * bolt->meta.page_size))
+        !kms_fd_read_at(bolt->fd, data, sizeof data, id * bolt->meta.page_size))
         return kms_fail(err, KMS_E_CORRUPT, "page %" PRIu64 ": no place for the freelist", id);
     const struct kms_bolt_header header = kms_bolt_header_read(data);
     if (header.id != id || header.flags != KMS_BOLT_FREELIST)
@@ -179,7 +162,7 @@ static enum kms_code read_page(const struct kms_bolt *bolt, uint64_t id, struct 
     enum kms_code rc = grow(level, one, err);
     if (rc != KMS_OK)
         return rc;
-    if (!read_at(bolt->fd, level->data, one, id * one))
+    if (!kms_fd_read_at(bolt->fd, level->data, one, id * one))
         return fail_read(id, err);
     const struct kms_bolt_header header = kms_bolt_header_read(level->data);
     rc = run_len(bolt, id, &header, &len, err);
@@ -187,7 +170,7 @@ static enum kms_code read_page(const struct kms_bolt *bolt, uint64_t id, struct 
         rc = grow(level, len, err);
     if (rc != KMS_OK)
         return rc;
-    if (!read_at(bolt->fd, level->data + one, len - one, (id + 1) * one))
+    if (!kms_fd_read_at(bolt->fd, level->data + one, len - one, (id + 1) * one))
         return fail_read(id, err);
     return kms_bolt_page_parse(id, (struct kms_bytes){ level->data, len }, ret_page, err);
 }

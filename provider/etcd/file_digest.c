@@ -10,14 +10,15 @@
 #include <openssl/evp.h>
 
 #include "kms/bytes.h"
+#include "kms/fd.h"
 
 enum { PIECE_LEN = 256 * 1024 }; /* bytes */
 
 KMS_DEFINE_CLOSE_PTR(EVP_MD_CTX *, EVP_MD_CTX_free)
 
-static enum kms_code fail_read(ssize_t got, struct kms_error *err)
+static enum kms_code fail_read(struct kms_error *err)
 {
-    if (got == 0)
+    if (errno == 0)
         return kms_fail(err, KMS_E_CORRUPT, "the file has become shorter while it was read");
     return kms_fail_errno(err, KMS_E_PRECONDITION, "pread", errno, "its SHA-256");
 }
@@ -27,14 +28,11 @@ static enum kms_code digest_pieces(int fd, uint64_t size, EVP_MD_CTX *digest, ui
 {
     for (uint64_t at = 0; at < size && (stop == NULL || *stop == 0);) {
         size_t want = size - at < PIECE_LEN ? (size_t)(size - at) : PIECE_LEN;
-        ssize_t got = pread(fd, piece, want, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return fail_read(got, err);
-        if (EVP_DigestUpdate(digest, piece, (size_t)got) != 1)
+        if (!kms_fd_read_at(fd, piece, want, at))
+            return fail_read(err);
+        if (EVP_DigestUpdate(digest, piece, want) != 1)
             return kms_fail(err, KMS_E_INTERNAL, "OpenSSL doesn't do SHA-256");
-        at += (uint64_t)got;
+        at += want;
     }
     return KMS_OK;
 }
@@ -42,9 +40,8 @@ static enum kms_code digest_pieces(int fd, uint64_t size, EVP_MD_CTX *digest, ui
 static enum kms_code compare(int fd, uint64_t size, EVP_MD_CTX *digest, struct kms_error *err)
 {
     uint8_t found[KMS_SHA256_LEN], said[KMS_SHA256_LEN];
-    ssize_t got = pread(fd, said, sizeof said, (off_t)size);
-    if (got != (ssize_t)sizeof said)
-        return fail_read(got < 0 ? got : 0, err);
+    if (!kms_fd_read_at(fd, said, sizeof said, size))
+        return fail_read(err);
     if (EVP_DigestFinal_ex(digest, found, NULL) != 1)
         return kms_fail(err, KMS_E_INTERNAL, "OpenSSL doesn't do SHA-256");
     if (memcmp(found, said, sizeof said) != 0)

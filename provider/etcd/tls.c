@@ -4,48 +4,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "kms/fd.h"
 
 enum { PEM_MAX = 512 * 1024 }; /* bytes: more than a system's whole bundle of roots */
-
-static void close_fd(const int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-
-/* The whole of @fd into @text, whose last byte stays NUL. */
-static enum kms_code read_all(int fd, const char *path, struct kms_secret *text,
-                              struct kms_error *err)
-{
-    size_t len = 0;
-    while (len < text->cap - 1) {
-        ssize_t got = read(fd, text->data + len, text->cap - 1 - len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s", path);
-        if (got == 0)
-            break;
-        len += (size_t)got;
-    }
-    text->len = len;
-    return KMS_OK;
-}
 
 static enum kms_code read_pem(const char *path, struct kms_secret *ret_text, struct kms_error *err)
 {
     if (path == NULL)
         return KMS_OK;
-    KMS_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    KMS_CLEANUP(kms_fd_done) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "%s", path);
     KMS_CLEANUP(kms_secret_done) struct kms_secret text = { 0 };
     enum kms_code rc = kms_secret_init(&text, PEM_MAX, err);
-    if (rc == KMS_OK)
-        rc = read_all(fd, path, &text, err);
     if (rc != KMS_OK)
         return rc;
+    if (!kms_fd_read(fd, text.data, text.cap - 1, &text.len)) /* the last byte stays NUL */
+        return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s", path);
     if (text.len == PEM_MAX - 1 || strstr((const char *)text.data, "-----BEGIN ") == NULL)
         return kms_fail(err, KMS_E_PRECONDITION, "%s is not a PEM file", path);
     return kms_secret_copy(ret_text, (struct kms_bytes){ text.data, text.len + 1 }, err);
