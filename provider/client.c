@@ -14,9 +14,9 @@
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
-#include <grpc/support/time.h>
 #include <openssl/crypto.h>
 
+#include "exchange.h"
 #include "kms/bytes.h"
 #include "kms/clock.h"
 #include "status.h"
@@ -27,25 +27,17 @@ struct kms_client {
     struct sockaddr_un address;
 };
 
-static grpc_arg int_arg(const char *key, int value)
-{
-    /* core's struct has no const; it only reads. */
-    union {
-        const char *in;
-        char *out;
-    } same = { .in = key };
-    return (grpc_arg){ .type = GRPC_ARG_INTEGER, .key = same.out, .value.integer = value };
-}
-
 static grpc_channel *create_channel(const char *target)
 {
     char authority[] = "localhost"; /* as kube-apiserver */
-    grpc_arg authority_arg = int_arg(GRPC_ARG_DEFAULT_AUTHORITY, 0);
+    grpc_arg authority_arg = kms_exchange_arg(GRPC_ARG_DEFAULT_AUTHORITY, 0);
     authority_arg.type = GRPC_ARG_STRING;
     authority_arg.value.string = authority;
     grpc_arg args[] = {
-        authority_arg, int_arg(GRPC_ARG_ENABLE_RETRIES, 0), int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
-        int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1), /* each client: a connection of its own */
+        authority_arg, kms_exchange_arg(GRPC_ARG_ENABLE_RETRIES, 0),
+        kms_exchange_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+        kms_exchange_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
+                         1), /* each client: a connection of its own */
     };
     const grpc_channel_args channel_args = { .num_args = sizeof args / sizeof args[0],
                                              .args = args };
@@ -81,16 +73,6 @@ void kms_client_close(struct kms_client *client)
     grpc_shutdown();
 }
 
-/* One call's belongings. */
-struct exchange {
-    grpc_completion_queue *events;
-    grpc_call *call;
-    grpc_byte_buffer *request, *reply;
-    grpc_metadata_array initial, trailing;
-    grpc_status_code status;
-    grpc_slice details;
-};
-
 static void secret_slice_done(void *owner)
 {
     KMS_TSAN_ACQUIRE(owner);
@@ -99,7 +81,8 @@ static void secret_slice_done(void *owner)
     gpr_free(secret);
 }
 
-static enum kms_code make_request(struct exchange *exchange, struct kms_bytes bytes,
+/* A copy of @bytes, wiped with its last reference. */
+static enum kms_code make_request(struct kms_bytes bytes, grpc_slice *ret_slice,
                                   struct kms_error *err)
 {
     struct kms_secret copy = { 0 };
@@ -110,89 +93,27 @@ static enum kms_code make_request(struct exchange *exchange, struct kms_bytes by
     struct kms_secret *owner = gpr_zalloc(sizeof *owner);
     *owner = kms_secret_take(&copy);
     KMS_TSAN_RELEASE(owner);
-    grpc_slice slice = grpc_slice_new_with_user_data(data, bytes.len, secret_slice_done, owner);
-    exchange->request = grpc_raw_byte_buffer_create(&slice, 1);
-    grpc_slice_unref(slice);
+    *ret_slice = grpc_slice_new_with_user_data(data, bytes.len, secret_slice_done, owner);
     return KMS_OK;
 }
 
-static void wipe_reply(grpc_byte_buffer *reply)
+static void wipe_and_end(struct kms_exchange *exchange)
 {
-    if (reply == NULL)
-        return;
-    if (reply->type == GRPC_BB_RAW) {
-        const grpc_slice_buffer *pieces = &reply->data.raw.slice_buffer;
+    if (exchange->reply != NULL && exchange->reply->type == GRPC_BB_RAW) {
+        const grpc_slice_buffer *pieces = &exchange->reply->data.raw.slice_buffer;
         for (size_t i = 0; i < pieces->count; i++)
             OPENSSL_cleanse(GRPC_SLICE_START_PTR(pieces->slices[i]),
                             GRPC_SLICE_LENGTH(pieces->slices[i]));
     }
-    grpc_byte_buffer_destroy(reply);
+    kms_exchange_done(exchange);
 }
 
-static void exchange_done(struct exchange *exchange)
+static enum kms_code fail_with_status(const struct kms_exchange *exchange, struct kms_error *err)
 {
-    wipe_reply(exchange->reply);
-    grpc_byte_buffer_destroy(exchange->request);
-    grpc_metadata_array_destroy(&exchange->initial);
-    grpc_metadata_array_destroy(&exchange->trailing);
-    grpc_slice_unref(exchange->details);
-    if (exchange->call != NULL)
-        grpc_call_unref(exchange->call);
-    if (exchange->events != NULL) {
-        grpc_completion_queue_shutdown(exchange->events);
-        grpc_completion_queue_destroy(exchange->events);
-    }
-}
-
-static void start_call(struct kms_client *client, struct exchange *exchange, const char *path,
-                       int64_t deadline_ms)
-{
-    int64_t left_ms = deadline_ms - kms_monotonic_ms();
-    gpr_timespec deadline = gpr_time_add(
-        gpr_now(GPR_CLOCK_MONOTONIC),
-        gpr_time_from_millis(left_ms > 0 ? left_ms : 0, GPR_TIMESPAN));
-    if (deadline_ms == KMS_DEADLINE_NEVER)
-        deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    exchange->events = grpc_completion_queue_create_for_pluck(NULL);
-    grpc_slice method = grpc_slice_from_copied_string(path);
-    exchange->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                              exchange->events, method, NULL, deadline, NULL);
-    grpc_slice_unref(method);
-}
-
-static bool run_call(struct exchange *exchange)
-{
-    grpc_op ops[6] = {
-        { .op = GRPC_OP_SEND_INITIAL_METADATA },  { .op = GRPC_OP_SEND_MESSAGE },
-        { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT }, { .op = GRPC_OP_RECV_INITIAL_METADATA },
-        { .op = GRPC_OP_RECV_MESSAGE },           { .op = GRPC_OP_RECV_STATUS_ON_CLIENT }
-    };
-    ops[1].data.send_message.send_message = exchange->request;
-    ops[3].data.recv_initial_metadata.recv_initial_metadata = &exchange->initial;
-    ops[4].data.recv_message.recv_message = &exchange->reply;
-    ops[5].data.recv_status_on_client.trailing_metadata = &exchange->trailing;
-    ops[5].data.recv_status_on_client.status = &exchange->status;
-    ops[5].data.recv_status_on_client.status_details = &exchange->details;
-    KMS_TSAN_RELEASE(exchange);
-    if (grpc_call_start_batch(exchange->call, ops, 6, exchange, NULL) != GRPC_CALL_OK)
-        return false;
-    /* The call's own deadline ends the wait. */
-    grpc_completion_queue_pluck(exchange->events, exchange, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                NULL);
-    KMS_TSAN_ACQUIRE(exchange);
-    return true;
-}
-
-static enum kms_code fail_with_status(const struct exchange *exchange, struct kms_error *err)
-{
-    struct kms_error raw = { .code = kms_status_code_of(exchange->status) };
-    size_t len = GRPC_SLICE_LENGTH(exchange->details);
-    if (len > sizeof raw.msg - 1)
-        len = sizeof raw.msg - 1;
-    memcpy(raw.msg, GRPC_SLICE_START_PTR(exchange->details), len);
-    char text[KMS_STATUS_TEXT_MAX + 1]; /* a server's text is not to be trusted with a terminal */
-    kms_status_text(&raw, text, sizeof text);
-    return kms_fail(err, raw.code, "%s: %s", kms_grpc_status_name(exchange->status), text);
+    char text[KMS_STATUS_TEXT_MAX + 1];
+    kms_exchange_text(exchange, text, sizeof text);
+    return kms_fail(err, kms_status_code_of(exchange->status), "%s: %s",
+                    kms_grpc_status_name(exchange->status), text);
 }
 
 /* core says of a failed connection neither which socket nor what to do, so we try once ourselves. */
@@ -218,40 +139,43 @@ static enum kms_code explain_unavailable(const struct kms_client *client, struct
     return err->code;
 }
 
-static enum kms_code take_reply(const struct exchange *exchange, struct kms_secret *ret_reply,
+static enum kms_code take_reply(const struct kms_exchange *exchange, struct kms_secret *ret_reply,
                                 struct kms_error *err)
 {
-    const grpc_byte_buffer *reply = exchange->reply;
-    if (reply == NULL || reply->type != GRPC_BB_RAW ||
-        reply->data.raw.compression != GRPC_COMPRESS_NONE)
+    const grpc_slice_buffer *pieces = kms_exchange_reply(exchange);
+    if (pieces == NULL)
         return kms_fail(err, KMS_E_INTERNAL, "the server answered OK without a message");
-    const grpc_slice_buffer *pieces = &reply->data.raw.slice_buffer;
     struct kms_secret joined = { 0 };
     enum kms_code rc = kms_secret_init(&joined, pieces->length, err);
     if (rc != KMS_OK)
         return rc;
-    uint8_t *to = joined.data;
-    for (size_t i = 0; i < pieces->count; i++) {
-        memcpy(to, GRPC_SLICE_START_PTR(pieces->slices[i]), GRPC_SLICE_LENGTH(pieces->slices[i]));
-        to += GRPC_SLICE_LENGTH(pieces->slices[i]);
-    }
+    kms_exchange_join(pieces, joined.data);
     *ret_reply = kms_secret_take(&joined);
     return KMS_OK;
+}
+
+static int64_t time_left_ms(int64_t deadline_ms)
+{
+    if (deadline_ms == KMS_DEADLINE_NEVER)
+        return KMS_DEADLINE_NEVER;
+    int64_t left_ms = deadline_ms - kms_monotonic_ms();
+    return left_ms > 0 ? left_ms : 0;
 }
 
 enum kms_code kms_client_call(struct kms_client *client, const char *path, struct kms_bytes request,
                               int64_t deadline_ms, struct kms_secret *ret_reply,
                               struct kms_error *err)
 {
-    KMS_CLEANUP(exchange_done) struct exchange exchange = { .details = grpc_empty_slice() };
-    grpc_metadata_array_init(&exchange.initial);
-    grpc_metadata_array_init(&exchange.trailing);
-    enum kms_code rc = make_request(&exchange, request, err);
+    grpc_slice bytes;
+    enum kms_code rc = make_request(request, &bytes, err);
     if (rc != KMS_OK)
         return rc;
-    start_call(client, &exchange, path, deadline_ms);
-    if (!run_call(&exchange))
-        return kms_fail(err, KMS_E_INTERNAL, "gRPC refused the call");
+    KMS_CLEANUP(wipe_and_end) struct kms_exchange exchange;
+    kms_exchange_init(&exchange, client->channel, path, bytes, time_left_ms(deadline_ms));
+    grpc_slice_unref(bytes);
+    rc = kms_exchange_run(&exchange, NULL, err);
+    if (rc != KMS_OK)
+        return rc;
     if (exchange.status != GRPC_STATUS_OK)
         rc = fail_with_status(&exchange, err);
     if (exchange.status == GRPC_STATUS_UNAVAILABLE)

@@ -2,7 +2,6 @@
 /* `key escrow export` and `key escrow import`: one KEK on two tokens. */
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "escrow_file.h"
