@@ -278,6 +278,15 @@ enum kms_code kms_client_describe(struct kms_client *client, int64_t deadline_ms
     return rc;
 }
 
+enum kms_code kms_client_describe_at(const char *socket_path, int64_t deadline_ms,
+                                     Hsmkms__Node__V1__DescribeResponse **ret_response,
+                                     struct kms_error *err)
+{
+    KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
+    enum kms_code rc = kms_client_open(socket_path, &client, err);
+    return rc == KMS_OK ? kms_client_describe(client, deadline_ms, ret_response, err) : rc;
+}
+
 void kms_client_free_status(V2__StatusResponse *response)
 {
     free_typed((ProtobufCMessage *)response);

@@ -39,6 +39,10 @@ KMS_MUST_CHECK enum kms_code kms_client_decrypt(struct kms_client *client,
 KMS_MUST_CHECK enum kms_code kms_client_describe(struct kms_client *client, int64_t deadline_ms,
                                                  Hsmkms__Node__V1__DescribeResponse **ret_response,
                                                  struct kms_error *err);
+/* The same over a connection of its own to @socket_path. */
+KMS_MUST_CHECK enum kms_code kms_client_describe_at(
+    const char *socket_path, int64_t deadline_ms, Hsmkms__Node__V1__DescribeResponse **ret_response,
+    struct kms_error *err);
 void kms_client_free_status(V2__StatusResponse *response);
 void kms_client_free_encrypt(V2__EncryptResponse *response);
 void kms_client_free_describe(Hsmkms__Node__V1__DescribeResponse *response);

@@ -35,11 +35,9 @@ static void set_kek(struct kms_inspect_kek *kek, const char *label, const char *
 static enum kms_code ask_plugin(const char *socket, const struct kms_value *value,
                                 struct kms_inspect_kek *kek, struct kms_error *err)
 {
-    KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
     Hsmkms__Node__V1__DescribeResponse *description = NULL;
-    enum kms_code rc = kms_client_open(socket, &client, err);
-    if (rc == KMS_OK)
-        rc = kms_client_describe(client, kms_monotonic_ms() + TIMEOUT_MS, &description, err);
+    enum kms_code rc = kms_client_describe_at(socket, kms_monotonic_ms() + TIMEOUT_MS, &description,
+                                              err);
     if (rc != KMS_OK)
         return rc;
     kek->from = "the running plugin";
@@ -200,23 +198,13 @@ static void print_all(const struct kms_inspect_options *options,
 
 /* --- JSON --- */
 
-static json_t *bytes_json(struct kms_bytes bytes)
-{
-    if (bytes.len == 0)
-        return json_null();
-    char *text = kms_text_escape(bytes);
-    json_t *value = kms_must_alloc(json_string(text));
-    free(text);
-    return value;
-}
-
 static json_t *annotations_json(const struct kms_value *value)
 {
     json_t *array = json_array();
     struct kms_value_annotation annotation;
     for (struct kms_bytes rest = value->message; kms_value_annotation_next(&rest, &annotation);) {
         json_t *item = json_object();
-        kms_json_set(item, "key", bytes_json(annotation.key));
+        kms_json_set(item, "key", kms_json_bytes(annotation.key));
         kms_json_set(item, "value_hex", kms_json_hex(annotation.value));
         kms_json_append(array, item);
     }
@@ -241,7 +229,7 @@ static void set_sealed(json_t *object, const struct kms_value *value)
 {
     struct kms_bytes data = value->data;
     size_t info_len = value->dek_type == KMS_DEK_SEED ? KMS_VALUE_INFO_LEN : 0;
-    kms_json_set(object, "key_id", bytes_json(value->key_id));
+    kms_json_set(object, "key_id", kms_json_bytes(value->key_id));
     kms_json_set(object, "dek_type", kms_json_text(dek_type_name(value->dek_type)));
     kms_json_set(object, "wrapped_hex", kms_json_hex(value->dek_source));
     kms_json_set(object, "annotations", annotations_json(value));
@@ -259,17 +247,17 @@ static void print_json(const struct kms_inspect_options *options,
     const struct kms_value *value = &inspected->value;
     json_t *object = kms_json_open("inspect");
     kms_json_set(object, "key", kms_json_text(options->key));
-    kms_json_set(object, "group", bytes_json(inspected->name.group));
-    kms_json_set(object, "resource", bytes_json(inspected->name.resource));
-    kms_json_set(object, "namespace", bytes_json(inspected->name.namespace));
-    kms_json_set(object, "name", bytes_json(inspected->name.name));
+    kms_json_set(object, "group", kms_json_bytes(inspected->name.group));
+    kms_json_set(object, "resource", kms_json_bytes(inspected->name.resource));
+    kms_json_set(object, "namespace", kms_json_bytes(inspected->name.namespace));
+    kms_json_set(object, "name", kms_json_bytes(inspected->name.name));
     kms_json_set(object, "state", kms_json_text(inspected->history ? "history" : "current"));
     kms_json_set(object, "mod_revision", json_integer(inspected->mod_revision));
     kms_json_set(object, "create_revision", json_integer(inspected->create_revision));
     kms_json_set(object, "version", json_integer(inspected->version));
     kms_json_set(object, "encryption", kms_json_text(kms_value_class_name(value->class)));
     kms_json_set(object, "problem", kms_json_text(value->problem));
-    kms_json_set(object, "provider", bytes_json(value->provider));
+    kms_json_set(object, "provider", kms_json_bytes(value->provider));
     kms_json_set(object, "stored_len", json_integer((json_int_t)inspected->stored.len));
     if (value->class == KMS_VALUE_KMS_V2)
         set_sealed(object, value);

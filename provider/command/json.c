@@ -27,9 +27,14 @@ void kms_json_append(json_t *array, json_t *value)
 
 json_t *kms_json_text(const char *text)
 {
-    if (text == NULL || text[0] == '\0')
+    return text != NULL ? kms_json_bytes(kms_bytes_of(text)) : json_null();
+}
+
+json_t *kms_json_bytes(struct kms_bytes bytes)
+{
+    if (bytes.len == 0)
         return json_null();
-    char *safe = kms_text_escape(kms_bytes_of(text));
+    char *safe = kms_text_escape(bytes);
     json_t *value = kms_must_alloc(json_string(safe));
     free(safe);
     return value;

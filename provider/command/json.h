@@ -16,8 +16,9 @@ json_t *kms_json_open(const char *command);
 void kms_json_set(json_t *object, const char *key, json_t *value);
 void kms_json_append(json_t *array, json_t *value);
 
-/* Escaped as in tables, so that any bytes make valid JSON; null for NULL and "". */
+/* Escaped as in tables, so that any bytes make valid JSON; null for NULL, "" and no bytes. */
 json_t *kms_json_text(const char *text);
+json_t *kms_json_bytes(struct kms_bytes bytes);
 json_t *kms_json_hex(struct kms_bytes bytes);
 /* RFC 3339, null for 0. */
 json_t *kms_json_time(int64_t utc_s);

@@ -98,12 +98,10 @@ static uint32_t ask_node_promoted(const struct kms_config *config)
 {
     if (access(config->socket.path, F_OK) != 0)
         return 0;
-    KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
     Hsmkms__Node__V1__DescribeResponse *told = NULL;
     struct kms_error err = { 0 };
-    enum kms_code rc = kms_client_open(config->socket.path, &client, &err);
-    if (rc == KMS_OK)
-        rc = kms_client_describe(client, kms_monotonic_ms() + NODE_TIMEOUT_MS, &told, &err);
+    enum kms_code rc = kms_client_describe_at(config->socket.path,
+                                              kms_monotonic_ms() + NODE_TIMEOUT_MS, &told, &err);
     if (rc != KMS_OK) {
         kms_command_note("no plugin answers at %s, going by ring.json: %s", config->socket.path,
                          err.msg);

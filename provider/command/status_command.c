@@ -227,11 +227,9 @@ int kms_command_status(int argc, char **argv)
     struct kms_error err = { 0 };
     if (kms_command_socket_path(options.socket, options.config, &socket, &err) != KMS_OK)
         return kms_command_fail(&err);
-    KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
     Hsmkms__Node__V1__DescribeResponse *description = NULL;
-    enum kms_code rc = kms_client_open(socket, &client, &err);
-    if (rc == KMS_OK)
-        rc = kms_client_describe(client, kms_monotonic_ms() + TIMEOUT_MS, &description, &err);
+    enum kms_code rc = kms_client_describe_at(socket, kms_monotonic_ms() + TIMEOUT_MS, &description,
+                                              &err);
     if (rc == KMS_OK && description->health == NULL)
         rc = kms_fail(&err, KMS_E_INTERNAL, "the answer lacks the health");
     int code = KMS_EXIT_ERROR;

@@ -136,6 +136,28 @@ static int ask_plugin(const struct run *run, const char *command, struct kms_err
     return line.code == KMS_OK ? KMS_EXIT_OK : kms_command_fail(err);
 }
 
+/* The whole of a command that changes something: @plan says what, and does it. */
+static int change(int argc, char **argv, const struct argp *argp, const char *command,
+                  int (*plan)(struct run *run, struct kms_error *err))
+{
+    KMS_CLEANUP(run_done) struct run run = { .dry_run = false };
+    struct kms_error err = { 0 };
+    if (kms_command_parse(argp, argc, argv, &run) != 0)
+        return KMS_EXIT_ERROR;
+    if (init(&run, &err) != KMS_OK)
+        return kms_command_fail(&err);
+    int code = plan(&run, &err);
+    if (code != KMS_EXIT_OK)
+        return code;
+    if (run.changed && !run.dry_run)
+        code = ask_plugin(&run, command, &err);
+    if (code != KMS_EXIT_OK)
+        return code;
+    run.changed = run.changed && !run.dry_run;
+    print(command, &run);
+    return kms_command_finish(KMS_EXIT_OK);
+}
+
 /* --- can-stop --- */
 
 int kms_command_token_can_stop(int argc, char **argv)
@@ -198,7 +220,7 @@ static int drain(struct run *run, struct kms_error *err)
         "list shows it. The same on every other node; hsm-kms token resume %s ends it "
         "before its time",
         refresh, run->name);
-    return run->changed && !run->dry_run ? ask_plugin(run, "token-drain", err) : KMS_EXIT_OK;
+    return KMS_EXIT_OK;
 }
 
 int kms_command_token_drain(int argc, char **argv)
@@ -212,24 +234,14 @@ int kms_command_token_drain(int argc, char **argv)
                "Refused (exit 3) if the others couldn't do without it, as token can-stop says.",
         .children = children,
     };
-    KMS_CLEANUP(run_done) struct run run = { .dry_run = false };
-    struct kms_error err = { 0 };
-    if (kms_command_parse(&argp, argc, argv, &run) != 0)
-        return KMS_EXIT_ERROR;
-    if (init(&run, &err) != KMS_OK)
-        return kms_command_fail(&err);
-    int code = drain(&run, &err);
-    if (code != KMS_EXIT_OK)
-        return code;
-    run.changed = run.changed && !run.dry_run;
-    print("token-drain", &run);
-    return kms_command_finish(KMS_EXIT_OK);
+    return change(argc, argv, &argp, "token-drain", drain);
 }
 
 /* --- resume --- */
 
 static int resume(struct run *run, struct kms_error *err)
 {
+    (void)err;
     run->changed = drained_until(run) != 0;
     run->outcome = run->dry_run && run->changed ? "planned" : "resumed";
     (void)snprintf(run->text, sizeof(run->text), "token '%s' %s", run->name,
@@ -239,7 +251,7 @@ static int resume(struct run *run, struct kms_error *err)
     (void)snprintf(run->next, sizeof(run->next),
                    "this node's plugin takes it back at its next refresh, once its canary is good: "
                    "hsm-kms token list; the same on every other node");
-    return run->changed && !run->dry_run ? ask_plugin(run, "token-resume", err) : KMS_EXIT_OK;
+    return KMS_EXIT_OK;
 }
 
 int kms_command_token_resume(int argc, char **argv)
@@ -252,16 +264,5 @@ int kms_command_token_resume(int argc, char **argv)
         .doc = "Ends token drain before its time, on this node.",
         .children = children,
     };
-    KMS_CLEANUP(run_done) struct run run = { .dry_run = false };
-    struct kms_error err = { 0 };
-    if (kms_command_parse(&argp, argc, argv, &run) != 0)
-        return KMS_EXIT_ERROR;
-    if (init(&run, &err) != KMS_OK)
-        return kms_command_fail(&err);
-    int code = resume(&run, &err);
-    if (code != KMS_EXIT_OK)
-        return code;
-    run.changed = run.changed && !run.dry_run;
-    print("token-resume", &run);
-    return kms_command_finish(KMS_EXIT_OK);
+    return change(argc, argv, &argp, "token-resume", resume);
 }

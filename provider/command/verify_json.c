@@ -14,16 +14,6 @@ static json_t *number(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
-static json_t *bytes_json(struct kms_bytes bytes)
-{
-    if (bytes.len == 0)
-        return json_null();
-    char *text = kms_text_escape(bytes);
-    json_t *value = kms_must_alloc(json_string(text));
-    free(text);
-    return value;
-}
-
 /* Identifiers of 64 bits don't fit into the numbers of most readers. */
 static json_t *id_json(uint64_t id)
 {
@@ -44,7 +34,8 @@ static json_t *spans_json(const struct kms_etcd_summary *summary)
     for (size_t i = 0; i < summary->span_count; i++) {
         const struct kms_etcd_span *span = &summary->spans[i];
         json_t *item = json_object();
-        kms_json_set(item, "from", bytes_json((struct kms_bytes){ span->from, span->from_len }));
+        kms_json_set(item, "from",
+                     kms_json_bytes((struct kms_bytes){ span->from, span->from_len }));
         kms_json_set(item, "revision", json_integer(span->revision));
         kms_json_append(spans, item);
     }
@@ -86,8 +77,8 @@ static void set_key(json_t *object, const struct kms_tally_key *key)
 {
     kms_json_set(object, "encryption",
                  kms_json_text(key->others ? "others" : kms_value_class_name(key->class)));
-    kms_json_set(object, "provider", bytes_json(key->provider));
-    kms_json_set(object, "key_id", bytes_json(key->key_id));
+    kms_json_set(object, "provider", kms_json_bytes(key->provider));
+    kms_json_set(object, "key_id", kms_json_bytes(key->key_id));
 }
 
 static json_t *keys_json(const struct kms_tally *tally)
@@ -119,8 +110,8 @@ static json_t *rows_json(struct kms_tally *tally)
         if (rows[i].values.current + rows[i].values.history == 0)
             continue;
         json_t *item = json_object();
-        kms_json_set(item, "group", bytes_json(resources[rows[i].resource].group));
-        kms_json_set(item, "resource", bytes_json(resources[rows[i].resource].resource));
+        kms_json_set(item, "group", kms_json_bytes(resources[rows[i].resource].group));
+        kms_json_set(item, "resource", kms_json_bytes(resources[rows[i].resource].resource));
         set_key(item, &keys[rows[i].key]);
         set_count(item, &rows[i].values);
         kms_json_append(array, item);
@@ -134,11 +125,11 @@ static json_t *items_json(const struct kms_findings_list *list)
     for (size_t i = 0; i < list->kept; i++) {
         const struct kms_findings_item *item = &list->items[i];
         json_t *object = json_object();
-        kms_json_set(object, "key", bytes_json(item->key));
+        kms_json_set(object, "key", kms_json_bytes(item->key));
         kms_json_set(object, "cut", json_boolean(item->cut));
         kms_json_set(object, "state", kms_json_text(item->history ? "history" : "current"));
         kms_json_set(object, "mod_revision", json_integer(item->mod_revision));
-        kms_json_set(object, "key_id", bytes_json(item->key_id));
+        kms_json_set(object, "key_id", kms_json_bytes(item->key_id));
         kms_json_set(object, "detail", kms_json_text(item->detail));
         kms_json_append(array, object);
     }

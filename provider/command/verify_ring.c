@@ -65,11 +65,9 @@ static enum kms_code take_description(struct kms_verify_ring *ring,
 static enum kms_code ask_plugin(struct kms_verify_ring *ring, const char *socket,
                                 struct kms_error *err)
 {
-    KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
     Hsmkms__Node__V1__DescribeResponse *description = NULL;
-    enum kms_code rc = kms_client_open(socket, &client, err);
-    if (rc == KMS_OK)
-        rc = kms_client_describe(client, kms_monotonic_ms() + TIMEOUT_MS, &description, err);
+    enum kms_code rc = kms_client_describe_at(socket, kms_monotonic_ms() + TIMEOUT_MS, &description,
+                                              err);
     if (rc != KMS_OK)
         return rc;
     rc = take_description(ring, description, err);
