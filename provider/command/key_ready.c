@@ -9,15 +9,14 @@
 #include "kms/clock.h"
 #include "node_source.h"
 #include "node_view.h"
+#include "plugin_choice.h"
 
 enum { PAUSE_MS = 250 };
 
 struct options {
-    const char *socket;
-    const char *config;
+    struct kms_plugin_choice plugin;
     uint32_t generation;
     int64_t wait_ms;
-    bool json;
 };
 
 /* What the node said last. */
@@ -28,13 +27,10 @@ struct answer {
     char why[KMS_NODE_WHY_MAX]; /* "" if ready */
 };
 
-enum { SOCKET = 256, GENERATION, WAIT };
+enum { GENERATION = 256, WAIT };
 static const struct argp_option argp_options[] = {
     { "generation", GENERATION, "N", 0, "the generation that must be usable", 0 },
     { "wait", WAIT, "DURATION", 0, "ask again until then (default: ask once)", 0 },
-    { "socket", SOCKET, "PATH", 0, "the plugin's socket (default: as configured)", 0 },
-    { "config", 'c', "FILE", 0, "take the socket from this configuration", 0 },
-    { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
     { 0 },
 };
 
@@ -42,6 +38,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *options = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->plugin;
+        return 0;
     case GENERATION:
         options->generation = kms_generation_option(state, "--generation", arg);
         return 0;
@@ -49,20 +48,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (!kms_duration_parse(arg, &options->wait_ms))
             argp_error(state, "--wait is a duration, like 5m");
         return 0;
-    case SOCKET:
-        options->socket = arg;
-        return 0;
-    case 'c':
-        options->config = arg;
-        return 0;
-    case 'o':
-        options->json = kms_command_output_is_json(state, arg);
-        return 0;
     case ARGP_KEY_END:
         if (options->generation == 0)
             argp_error(state, "--generation is needed");
-        if (options->socket != NULL && options->config != NULL)
-            argp_error(state, "--socket or --config, not both");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -132,13 +120,14 @@ int kms_command_key_ready(int argc, char **argv)
             "Whether this node knows a generation: a barrier for scripts that rotate on several "
             "hosts.  Exits 0 if its plugin lists the generation as usable, 2 if not yet, 1 if it "
             "can't be reached.",
+        .children = kms_plugin_choice_child,
     };
     struct options options = { 0 };
     if (kms_command_parse(&argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
     char *socket = NULL;
     struct kms_error err = { 0 };
-    if (kms_command_socket_path(options.socket, options.config, &socket, &err) != KMS_OK)
+    if (kms_plugin_choice_path(&options.plugin, &socket, &err) != KMS_OK)
         return kms_command_fail(&err);
     KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
     struct answer answer = { .code = KMS_EXIT_ERROR };
@@ -148,7 +137,7 @@ int kms_command_key_ready(int argc, char **argv)
         (void)snprintf(answer.why, sizeof(answer.why), "%.300s", err.msg);
     if (answer.code == KMS_EXIT_ERROR)
         (void)kms_command_error("%s: %s", socket, answer.why);
-    else if (options.json)
+    else if (options.plugin.json)
         print_json(&options, &answer);
     else
         print_text(&options, &answer);

@@ -12,6 +12,7 @@
 #include "kek_view.h"
 #include "keyid.h"
 #include "kms/clock.h"
+#include "plugin_choice.h"
 #include "text.h"
 
 enum {
@@ -24,10 +25,8 @@ enum {
 };
 
 struct options {
-    const char *socket;
-    const char *config;
+    struct kms_plugin_choice plugin;
     int64_t timeout_ms;
-    bool json;
 };
 
 struct result {
@@ -37,12 +36,9 @@ struct result {
     size_t ciphertext_len;
 };
 
-enum { SOCKET = 256, TIMEOUT };
+enum { TIMEOUT = 256 };
 static const struct argp_option argp_options[] = {
-    { "socket", SOCKET, "PATH", 0, "the plugin's socket (default: as configured)", 0 },
-    { "config", 'c', "FILE", 0, "take the socket from this configuration", 0 },
     { "timeout", TIMEOUT, "DURATION", 0, "for all three calls (default 3s)", 0 },
-    { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
     { 0 },
 };
 
@@ -50,23 +46,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *options = state->input;
     switch (key) {
-    case SOCKET:
-        options->socket = arg;
-        return 0;
-    case 'c':
-        options->config = arg;
-        return 0;
-    case 'o':
-        options->json = kms_command_output_is_json(state, arg);
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->plugin;
         return 0;
     case TIMEOUT:
         if (!kms_duration_parse(arg, &options->timeout_ms) || options->timeout_ms < 1 ||
             options->timeout_ms > TIMEOUT_MAX_MS)
             argp_error(state, "--timeout is a duration of 1ms..60s");
-        return 0;
-    case ARGP_KEY_END:
-        if (options->socket != NULL && options->config != NULL)
-            argp_error(state, "--socket or --config, not both");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -242,18 +228,19 @@ int kms_command_probe(int argc, char **argv)
         .parser = parse,
         .doc = "Speaks KMS v2 as kube-apiserver does: Status, Encrypt of 32 random bytes, Decrypt. "
                "Exits 0 only if all is well, so it serves as an exec probe.",
+        .children = kms_plugin_choice_child,
     };
     struct options options = { .timeout_ms = TIMEOUT_DEFAULT_MS };
     if (kms_command_parse(&argp, argc, argv, &options) != 0)
         return KMS_EXIT_ERROR;
     char *socket = NULL;
     struct kms_error err = { 0 };
-    if (kms_command_socket_path(options.socket, options.config, &socket, &err) != KMS_OK)
+    if (kms_plugin_choice_path(&options.plugin, &socket, &err) != KMS_OK)
         return kms_command_fail(&err);
     struct result result = { .step = "" };
     enum kms_code rc = probe(socket, options.timeout_ms, &result, &err);
     int code = KMS_EXIT_OK;
-    if (options.json)
+    if (options.plugin.json)
         print_json(socket, &result, rc == KMS_OK ? NULL : &err);
     else if (rc == KMS_OK)
         print_text(socket, &result);

@@ -11,45 +11,10 @@
 #include "kek_view.h"
 #include "kms/clock.h"
 #include "node_view.h"
+#include "plugin_choice.h"
 #include "text.h"
 
 enum { TIMEOUT_MS = 5000 };
-
-struct options {
-    const char *socket;
-    const char *config;
-    bool json;
-};
-
-enum { SOCKET = 256 };
-static const struct argp_option argp_options[] = {
-    { "socket", SOCKET, "PATH", 0, "the plugin's socket (default: as configured)", 0 },
-    { "config", 'c', "FILE", 0, "take the socket from this configuration", 0 },
-    { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
-    { 0 },
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-    struct options *options = state->input;
-    switch (key) {
-    case SOCKET:
-        options->socket = arg;
-        return 0;
-    case 'c':
-        options->config = arg;
-        return 0;
-    case 'o':
-        options->json = kms_command_output_is_json(state, arg);
-        return 0;
-    case ARGP_KEY_END:
-        if (options->socket != NULL && options->config != NULL)
-            argp_error(state, "--socket or --config, not both");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
 
 static void gather(const Hsmkms__Node__V1__DescribeResponse *description,
                    struct kms_attention *attention)
@@ -214,18 +179,15 @@ static void print_text(const Hsmkms__Node__V1__DescribeResponse *description)
 
 int kms_command_status(int argc, char **argv)
 {
-    static const struct argp argp = {
-        .options = argp_options,
-        .parser = parse,
-        .doc = "Shows what a running plugin says of itself: health, promoted KEK, token, KEKs. "
-               "Exits 0 if it is healthy, 2 if not, 1 if it can't be reached.",
-    };
-    struct options options = { 0 };
-    if (kms_command_parse(&argp, argc, argv, &options) != 0)
+    struct argp argp = kms_plugin_choice_argp;
+    argp.doc = "Shows what a running plugin says of itself: health, promoted KEK, token, KEKs. "
+               "Exits 0 if it is healthy, 2 if not, 1 if it can't be reached.";
+    struct kms_plugin_choice plugin = { .json = false };
+    if (kms_command_parse(&argp, argc, argv, &plugin) != 0)
         return KMS_EXIT_ERROR;
     char *socket = NULL;
     struct kms_error err = { 0 };
-    if (kms_command_socket_path(options.socket, options.config, &socket, &err) != KMS_OK)
+    if (kms_plugin_choice_path(&plugin, &socket, &err) != KMS_OK)
         return kms_command_fail(&err);
     Hsmkms__Node__V1__DescribeResponse *description = NULL;
     enum kms_code rc = kms_client_describe_at(socket, kms_monotonic_ms() + TIMEOUT_MS, &description,
@@ -235,7 +197,7 @@ int kms_command_status(int argc, char **argv)
     int code = KMS_EXIT_ERROR;
     if (rc != KMS_OK)
         (void)kms_command_error("%s: %s; %s", socket, err.msg, kms_command_advice(rc));
-    else if (options.json)
+    else if (plugin.json)
         print_json(description);
     else
         print_text(description);
