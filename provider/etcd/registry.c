@@ -244,10 +244,3 @@ struct kms_registry_name kms_registry_parse(struct kms_bytes prefix, struct kms_
         return name_custom(&parts);
     return name_plain(&parts);
 }
-
-bool kms_registry_same_resource(const struct kms_registry_name *a,
-                                const struct kms_registry_name *b)
-{
-    return a->kind == b->kind && kms_bytes_equal(a->group, b->group) &&
-           kms_bytes_equal(a->resource, b->resource);
-}

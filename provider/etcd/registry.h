@@ -49,8 +49,4 @@ struct kms_registry_name {
  * has an answer.  Pure; allocates nothing. */
 struct kms_registry_name kms_registry_parse(struct kms_bytes prefix, struct kms_bytes key);
 
-/* Same group and resource: what a report counts together. */
-bool kms_registry_same_resource(const struct kms_registry_name *a,
-                                const struct kms_registry_name *b);
-
 #endif

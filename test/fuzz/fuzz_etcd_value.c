@@ -82,7 +82,6 @@ static void check_key(struct kms_bytes key)
     check_inside(name.name, key);
     FUZZ_CHECK((name.kind == KMS_REGISTRY_OTHER) == (name.name.len == 0));
     FUZZ_CHECK((name.kind == KMS_REGISTRY_INTERNAL) == (name.exempt != NULL));
-    FUZZ_CHECK(kms_registry_same_resource(&name, &name));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
