@@ -28,7 +28,8 @@ class Client:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # how long one attempt to connect may take: a busy machine must not fail a test
+            ("grpc.min_reconnect_backoff_ms", 1000 * CALL_TIMEOUT_S),
             ("grpc.max_reconnect_backoff_ms", 200),
         ])
 
