@@ -43,11 +43,20 @@ struct kms_log_field {
 void kms_log_open(enum kms_log_format format, enum kms_log_level level, int fd);
 void kms_log_set_level(enum kms_log_level level);
 bool kms_log_enabled(enum kms_log_level level);
+
+/* For a service: from now on a thread writes the lines, and a caller waits for its own 100 ms at most,
+ * once; then nobody waits until they flow again.  What finds no room in its queue of 256 KiB is
+ * counted, and said when it flows.  KMS_E_BUSY.  Without it, a full pipe is waited for. */
+KMS_MUST_CHECK enum kms_code kms_log_start(struct kms_error *err);
+/* Ends that; waits for the last lines, for @wait_ms at most.  To be called before an exit. */
+void kms_log_stop(int64_t wait_ms);
+
 KMS_MUST_CHECK bool kms_log_level_parse(const char *text, enum kms_log_level *ret_level);
 KMS_MUST_CHECK bool kms_log_format_parse(const char *text, enum kms_log_format *ret_format);
 
 /* Writes one line: time, level, @msg (a constant phrase), then the fields.  One write(2) a line, so
- * lines of several threads never mix; a full pipe is waited for.  Thread-safe. */
+ * lines of several threads never mix.  Thread-safe; blocks as kms_log_start() says.  Not for signal
+ * handlers. */
 void kms_log_fields(enum kms_log_level level, const char *msg, const struct kms_log_field *fields,
                     size_t count);
 

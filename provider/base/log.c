@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kms/log.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "kms/clock.h"
+#include "kms/log_writer.h"
 
-enum { LINE_MAX_BYTES = 8192, BYTES_FIELD_MAX = 128 };
+enum { BYTES_FIELD_MAX = 128 };
 
 static _Atomic int log_level = KMS_LOG_INFO;
 static _Atomic int log_format = KMS_LOG_TEXT;
@@ -58,7 +57,7 @@ bool kms_log_format_parse(const char *text, enum kms_log_format *ret_format)
 
 /* One line under construction; the line end always fits. */
 struct line {
-    char text[LINE_MAX_BYTES];
+    char text[KMS_LOG_LINE_MAX];
     size_t len;
     bool full; /* something didn't fit */
 };
@@ -175,22 +174,19 @@ static void put_head(struct line *line, enum kms_log_level level, const char *ms
         put_text(line, msg);
 }
 
-/* A slow reader of stderr slows us down rather than losing lines; a closed one loses them. */
-static void write_line(const struct line *line)
+static void make_line(struct line *ret_line, enum kms_log_level level, const char *msg,
+                      const struct kms_log_field *fields, size_t count)
 {
-    int fd = atomic_load(&log_fd);
-    size_t done = 0;
-    while (done < line->len) {
-        ssize_t n = write(fd, line->text + done, line->len - done);
-        if (n > 0) {
-            done += (size_t)n;
-        } else if (n < 0 && errno == EAGAIN) {
-            struct pollfd ready = { .fd = fd, .events = POLLOUT };
-            poll(&ready, 1, 1000);
-        } else if (n == 0 || errno != EINTR) {
-            return;
-        }
-    }
+    bool json = atomic_load(&log_format) == (int)KMS_LOG_JSON;
+    ret_line->len = 0;
+    ret_line->full = false;
+    put_head(ret_line, level, msg, json);
+    for (size_t i = 0; i < count; i++)
+        put_field(ret_line, &fields[i], json);
+
+    const char *end = json ? "}\n" : "\n";
+    memcpy(ret_line->text + ret_line->len, end, strlen(end));
+    ret_line->len += strlen(end);
 }
 
 void kms_log_fields(enum kms_log_level level, const char *msg, const struct kms_log_field *fields,
@@ -198,18 +194,29 @@ void kms_log_fields(enum kms_log_level level, const char *msg, const struct kms_
 {
     if (!kms_log_enabled(level))
         return;
-    bool json = atomic_load(&log_format) == (int)KMS_LOG_JSON;
     struct line line;
-    line.len = 0;
-    line.full = false;
-    put_head(&line, level, msg, json);
-    for (size_t i = 0; i < count; i++)
-        put_field(&line, &fields[i], json);
+    make_line(&line, level, msg, fields, count);
+    if (!kms_log_writer_put(line.text, line.len))
+        kms_log_write(atomic_load(&log_fd), line.text, line.len);
+}
 
-    const char *end = json ? "}\n" : "\n";
-    memcpy(line.text + line.len, end, strlen(end));
-    line.len += strlen(end);
-    write_line(&line);
+static size_t format_lost(uint64_t lost, char ret_text[static KMS_LOG_LINE_MAX])
+{
+    struct line line;
+    const struct kms_log_field field = KMS_F_INT("lines", lost);
+    make_line(&line, KMS_LOG_ERROR, "log lines are lost here, nobody took them", &field, 1);
+    memcpy(ret_text, line.text, line.len);
+    return line.len;
+}
+
+enum kms_code kms_log_start(struct kms_error *err)
+{
+    return kms_log_writer_start(atomic_load(&log_fd), format_lost, err);
+}
+
+void kms_log_stop(int64_t wait_ms)
+{
+    kms_log_writer_stop(wait_ms);
 }
 
 void kms_log_error(enum kms_log_level level, const char *msg, const struct kms_error *err,

@@ -20,6 +20,7 @@
 enum {
     GRACE_MS = 5000, /* for calls in flight at SIGTERM */
     GIVE_UP_S = 15,  /* after SIGTERM: a module that never returns can't be waited for */
+    FLUSH_MS = 1000, /* for the log's last lines, if nobody reads them */
     TICK_UNTIL_READY_MS = 50,
     TICK_MS = 1000 /* how soon a supervisor sees a change of health */
 };
@@ -98,9 +99,11 @@ static void block_signals(sigset_t *ret_signals)
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is one that can't be written */
 }
 
+/* The second alarm ends us if nobody reads the text. */
 static void give_up(int number)
 {
-    (void)number;
+    (void)signal(number, SIG_DFL);
+    (void)alarm(1);
     static const char text[] = "hsm-kms: gave up waiting for the PKCS#11 module; ending anyway\n";
     ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
     (void)ignored;
@@ -180,11 +183,13 @@ static void run(struct kms_plugin *plugin, const sigset_t *signals, const char *
 
 static int stop(struct kms_plugin *plugin)
 {
+    const struct sigaction once = { .sa_handler = give_up, .sa_flags = SA_NODEFER };
     sd_notify(0, "STOPPING=1");
-    signal(SIGALRM, give_up);
+    (void)sigaction(SIGALRM, &once, NULL);
     alarm(GIVE_UP_S);
     if (!kms_plugin_close(plugin, GRACE_MS)) {
         kms_log_fields(KMS_LOG_ERROR, "a call never came back from the PKCS#11 module", NULL, 0);
+        kms_log_stop(FLUSH_MS);
         _exit(KMS_EXIT_ERROR);
     }
     alarm(0);
@@ -232,6 +237,10 @@ int kms_command_serve(int argc, char **argv)
         apply_options(&given, &config, &err) != KMS_OK)
         return kms_command_fail(&err);
     kms_log_open(config.log_format, config.log_level, STDERR_FILENO);
+    if (kms_log_start(&err) != KMS_OK)
+        return kms_command_fail(&err);
     guard_memory(&freed);
-    return serve(given.config, &config);
+    int code = serve(given.config, &config);
+    kms_log_stop(FLUSH_MS);
+    return code;
 }

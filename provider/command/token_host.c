@@ -20,6 +20,7 @@
 
 enum {
     GRACE_MS = 3000, /* for calls in flight when the parent has closed a lane */
+    FLUSH_MS = 1000, /* for the log's last lines, if nobody reads them */
     GIVE_UP_S = 5,   /* after the parent's end: a library that never returns can't be waited for */
 };
 
@@ -145,8 +146,10 @@ static int serve(const struct options *options)
         return kms_command_fail(&err);
     bool quiet = false;
     enum kms_code rc = kms_host_serve(keystore, lanes, options->lanes, GRACE_MS, &quiet, &err);
-    if (!quiet)
+    if (!quiet) {
+        kms_log_stop(FLUSH_MS);
         _exit(KMS_EXIT_ERROR); /* C_Finalize under a call aborts some libraries, and harms tokens */
+    }
     (void)alarm(GIVE_UP_S);
     kms_keystore_close(keystore);
     return rc == KMS_OK ? KMS_EXIT_OK : kms_command_fail(&err);
@@ -168,9 +171,14 @@ int kms_command_token_host(int argc, char **argv)
     (void)prctl(PR_SET_NAME, "hsm-kms-host");
     if (!follow_parent(options.parent))
         return KMS_EXIT_OK;
+    struct kms_error err = { .code = KMS_OK };
+    if (kms_log_start(&err) != KMS_OK)
+        return kms_command_fail(&err);
     (void)kms_harden_swap(NULL); /* where that can't be, the parent has said so */
     if (!kms_secret_heap_open())
         kms_log_fields(KMS_LOG_WARN, "memory for secrets can't be locked: raise LimitMEMLOCK", NULL,
                        0);
-    return serve(&options);
+    int code = serve(&options);
+    kms_log_stop(FLUSH_MS);
+    return code;
 }
