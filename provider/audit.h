@@ -39,18 +39,22 @@ struct kms_audit_options {
     unsigned sinks;        /* enum kms_audit_sink */
     const char *syslog;    /* the datagram socket of KMS_AUDIT_SYSLOG */
     const char *encrypt;   /* the certificate that lines are sealed to; NULL: they aren't */
-    int64_t wait_ms;       /* how long an open waits for another process that has the file */
+    int64_t wait_ms;       /* how long an open waits for another process that has the file; a line
+                            * may take as much longer */
     bool one_shot;         /* opened for one line: failures are returned, not logged */
+    bool existing;         /* where there is no file, none is made: that is a failure */
 };
 
 struct kms_audit;
 
-/* Opens the file, mends its end and goes on with its chain.  A file that can't be used is no reason
- * to fail: it is one to be unhealthy, and it is tried again.  KMS_E_BUSY, KMS_E_INVALID: the path is
- * too long, or nothing can be sealed to the certificate. */
+/* Opens the file, mends its end and goes on with its chain: in a thread, which is waited for as for a
+ * line.  A file that can't be used is no reason to fail: it is one to be unhealthy, and it is tried
+ * again once a second.  KMS_E_BUSY, KMS_E_INVALID: the path is too long, or nothing can be sealed to
+ * the certificate. */
 KMS_MUST_CHECK enum kms_code kms_audit_open(const struct kms_audit_options *options,
                                             struct kms_audit **ret_audit, struct kms_error *err);
-/* Nobody may write any more.  Records a gap that is still open, if that works now. */
+/* Nobody may write any more.  Records a gap that is still open, if that works now; waits two seconds
+ * at most for a disk that doesn't answer. */
 void kms_audit_close(struct kms_audit *audit);
 KMS_DEFINE_CLOSE_PTR(struct kms_audit *, kms_audit_close)
 
@@ -67,17 +71,26 @@ struct kms_audit_use {
     enum kms_code code;
     struct kms_audit_peer peer;
     int64_t queue_us, token_us, total_us;
+    int64_t deadline_ms; /* CLOCK_MONOTONIC: the call's own; 0: none */
+};
+/* Who is behind a command, as far as it can be known: -1 where it can't. */
+struct kms_audit_login {
+    int64_t login_uid;   /* the kernel's: who logged in, whatever he became since */
+    int64_t started_uid; /* who started the command, before it became the service's account */
+    int64_t claimed_uid; /* who called sudo, by an environment that anyone may set */
 };
 /* A command of an administrator: one line before it acts, one with what came of it. */
 struct kms_audit_command {
-    const char *op;      /* "key-destroy" */
-    bool done;           /* else it is about to begin */
-    const char *outcome; /* NULL: none yet */
-    uint32_t generation; /* 0: not known */
-    const char *key_id;  /* NULL: not known */
-    const char *token;   /* the name of the one it is about; NULL: none */
+    const char *op;                 /* "key-destroy" */
+    bool done;                      /* else it is about to begin */
+    const char *outcome;            /* NULL: none yet */
+    uint32_t generation;            /* 0: not known */
+    const char *key_id;             /* NULL: not known */
+    const char *token;              /* the name of the one it is about; NULL: none */
+    const char *verified_by, *wait; /* of a key's end: on what ground; NULL: no such thing */
     enum kms_code code;
     struct kms_audit_peer peer;
+    const struct kms_audit_login *login; /* NULL: not known */
 };
 /* A change of state. */
 struct kms_audit_event {
@@ -88,8 +101,11 @@ struct kms_audit_event {
     uint64_t count;                    /* events that this line stands for; 0: one */
 };
 
-/* Thread-safe; block until the line is as durable as configured.  KMS_OK: it is, or that need not
- * be (KMS_AUDIT_CONTINUE).  KMS_E_UNAVAILABLE: it couldn't be written, so don't go on. */
+/* Thread-safe; block until the line is as durable as configured, but for two seconds at most, and
+ * for three quarters of the time that the call has left; once the two seconds were in vain, nobody waits until the
+ * disk has answered.  A line that takes longer is still written then, and counted as late.
+ * KMS_OK: it is durable, or that need not be (KMS_AUDIT_CONTINUE).  KMS_E_UNAVAILABLE: it couldn't be
+ * written, or not in time, so don't go on. */
 KMS_MUST_CHECK enum kms_code kms_audit_write_use(struct kms_audit *audit,
                                                  const struct kms_audit_use *use,
                                                  struct kms_error *err);
@@ -103,14 +119,15 @@ void kms_audit_write_event(struct kms_audit *audit, const struct kms_audit_event
  * never blocks. */
 KMS_MUST_CHECK enum kms_code kms_audit_health(struct kms_audit *audit, struct kms_error *err);
 
-/* Tries to write again what can't be written now, at most once a second.  Thread-safe; blocks on the
- * disk. */
-void kms_audit_probe(struct kms_audit *audit);
+/* Why lines can't be written now, whatever becomes of calls meanwhile; KMS_OK: they can.  Thread-safe;
+ * never blocks. */
+enum kms_code kms_audit_failure(struct kms_audit *audit, struct kms_error *ret_why);
 
-/* For metrics.  Thread-safe; never blocks. */
+/* Since the log was opened.  Thread-safe; never blocks. */
 struct kms_audit_counts {
     uint64_t written;  /* lines of callers */
     uint64_t lost;     /* the same that aren't in the file */
+    uint64_t late;     /* of those written: after their caller went on */
     uint64_t uncopied; /* copies that journald or syslog didn't take */
 };
 struct kms_audit_counts kms_audit_count(struct kms_audit *audit);

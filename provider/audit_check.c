@@ -65,6 +65,13 @@ static enum kms_code check_next(const struct kms_audit_check *check,
     return KMS_OK;
 }
 
+/* Whoever wrote the lines: what they say may add up to more than a number holds. */
+static void add_lines(uint64_t *total, int64_t lines)
+{
+    if (lines > 0 && __builtin_add_overflow(*total, (uint64_t)lines, total))
+        *total = UINT64_MAX;
+}
+
 static void count(struct kms_audit_check *check, const struct kms_audit_line *line)
 {
     check->end = line->at;
@@ -74,12 +81,12 @@ static void count(struct kms_audit_check *check, const struct kms_audit_line *li
         check->cuts++;
     if (strcmp(line->type, "checkpoint") == 0)
         check->checkpoints++;
+    if (strcmp(line->type, "late") == 0)
+        add_lines(&check->late, kms_audit_line_number(line, "late"));
     if (strcmp(line->type, "gap") != 0)
         return;
-    int64_t lost = kms_audit_line_number(line, "lost");
     check->gaps++;
-    if (lost > 0 && __builtin_add_overflow(check->lost, (uint64_t)lost, &check->lost))
-        check->lost = UINT64_MAX;
+    add_lines(&check->lost, kms_audit_line_number(line, "lost"));
 }
 
 static enum kms_code check_vouched(struct kms_audit_check *check,

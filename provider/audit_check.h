@@ -39,6 +39,7 @@ struct kms_audit_check {
     struct kms_audit_chain end;         /* at the last line */
     char from[KMS_RFC3339_LEN + 1], to[KMS_RFC3339_LEN + 1]; /* times of its ends; "": no line */
     uint64_t gaps, lost; /* records of lines that couldn't be written, and how many */
+    uint64_t late;       /* lines that were written after their callers had gone on */
     uint64_t cuts;       /* records of incomplete ends */
     uint64_t checkpoints;
     uint64_t vouched_seq; /* the last line that a voucher is of; 0: none is */

@@ -4,6 +4,7 @@
 #ifndef KMS_AUDIT_CHECKPOINT_H
 #define KMS_AUDIT_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,10 +21,12 @@ size_t kms_audit_checkpoint_text(const struct kms_audit_chain *at,
 
 /* --- of a running log --- */
 
-/* Where its chain is, and how many files it has filled since it was opened. */
+/* Where its chain is, how many files it has filled since it was opened, and whether its disk has
+ * stopped to answer. */
 struct kms_audit_where {
     struct kms_audit_chain chain;
     uint64_t rotations;
+    bool hung;
 };
 /* Seq 0: nowhere yet, or there is no log.  Thread-safe; never blocks on the disk. */
 struct kms_audit_where kms_audit_where(struct kms_audit *audit);

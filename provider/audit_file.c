@@ -36,6 +36,7 @@ enum kms_code kms_audit_file_init(struct kms_audit_file *file,
         .rotate_bytes = options->rotate_bytes,
         .rotate_keep = options->rotate_keep,
         .syncs = options->sync != KMS_AUDIT_NONE,
+        .create = options->existing ? 0 : O_CREAT,
         .wait_ms = options->wait_ms,
         .copier = copier,
         .dir_fd = -1,
@@ -169,7 +170,8 @@ static enum kms_code lock(struct kms_audit_file *file, struct kms_error *err)
 {
     char name[NAME_MAX + 1];
     (void)snprintf(name, sizeof(name), "%s.lock", file->name);
-    file->lock_fd = openat(file->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, MODE);
+    file->lock_fd = openat(file->dir_fd, name, O_RDWR | file->create | O_CLOEXEC | O_NOFOLLOW,
+                           MODE);
     if (file->lock_fd < 0)
         return fail(file, "open", err);
     int64_t deadline_ms = kms_monotonic_ms() + file->wait_ms;
@@ -327,7 +329,7 @@ static enum kms_code open_all(struct kms_audit_file *file, struct kms_error *err
     if (rc != KMS_OK)
         return rc;
     file->fd = openat(file->dir_fd, file->name,
-                      O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, MODE);
+                      O_RDWR | file->create | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, MODE);
     if (file->fd < 0)
         return fail(file, "open", err);
     struct stat st;

@@ -22,6 +22,7 @@ struct kms_audit_file {
     uint64_t rotate_bytes;
     uint32_t rotate_keep;
     bool syncs;
+    int create;                      /* O_CREAT, or 0: where there is no file, none is made */
     int64_t wait_ms;                 /* how long an open waits for another process that has it */
     struct kms_audit_seal *seal;     /* borrowed; NULL: lines aren't sealed */
     struct kms_audit_copier *copier; /* borrowed: gets what is durable */

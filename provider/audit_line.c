@@ -137,6 +137,20 @@ static void set_peer(json_t **object, const struct kms_audit_peer *peer)
         set_executable(object, peer->pid);
 }
 
+/* No member for what isn't known. */
+static void set_id(json_t **object, const char *key, int64_t id)
+{
+    if (id >= 0)
+        set_number(object, key, id);
+}
+
+static void set_login(json_t **object, const struct kms_audit_login *login)
+{
+    set_id(object, "login_uid", login->login_uid);
+    set_id(object, "started_uid", login->started_uid);
+    set_id(object, "claimed_uid", login->claimed_uid);
+}
+
 char *kms_audit_body_use(const struct kms_audit_origin *origin, const struct kms_audit_use *use)
 {
     json_t *object = begin(origin, "use");
@@ -167,9 +181,13 @@ char *kms_audit_body_command(const struct kms_audit_origin *origin,
         set_number(&object, "generation", command->generation);
     set_string(&object, "key_id", command->key_id);
     set_string(&object, "token", command->token);
+    set_string(&object, "verified_by", command->verified_by);
+    set_string(&object, "wait", command->wait);
     if (command->done)
         set_string(&object, "code", kms_code_name(command->code));
     set_peer(&object, &command->peer);
+    if (command->login != NULL)
+        set_login(&object, command->login);
     return finish(object);
 }
 
@@ -214,6 +232,16 @@ char *kms_audit_body_gap(const struct kms_audit_origin *origin, uint64_t lost, i
     set_time(&object, "from", from_ms);
     set_time(&object, "to", to_ms);
     set_string(&object, "reason", reason);
+    return finish(object);
+}
+
+char *kms_audit_body_late(const struct kms_audit_origin *origin, uint64_t count, int64_t from_ms,
+                          int64_t to_ms)
+{
+    json_t *object = begin(origin, "late");
+    set_number(&object, "late", (int64_t)count);
+    set_time(&object, "from", from_ms);
+    set_time(&object, "to", to_ms);
     return finish(object);
 }
 
@@ -294,6 +322,20 @@ static enum kms_code read_place(struct kms_audit_line *line, struct kms_error *e
     return KMS_OK;
 }
 
+/* What lines say of people and processes are numbers of the kernel's, if they say it. */
+static enum kms_code check_ids(const struct kms_audit_line *line, struct kms_error *err)
+{
+    static const char *const keys[] = { "peer_uid", "peer_gid", "login_uid", "started_uid",
+                                        "claimed_uid" };
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        int64_t id = kms_audit_line_number(line, keys[i]);
+        if (json_object_get(line->json, keys[i]) != NULL && (id < 0 || id > UINT32_MAX))
+            return kms_fail(err, KMS_E_INVALID, "%s is no number from 0 to %" PRIu32, keys[i],
+                            UINT32_MAX);
+    }
+    return KMS_OK;
+}
+
 enum kms_code kms_audit_line_parse(struct kms_bytes text, struct kms_audit_line *ret_line,
                                    struct kms_error *err)
 {
@@ -307,6 +349,8 @@ enum kms_code kms_audit_line_parse(struct kms_bytes text, struct kms_audit_line 
     if (!json_is_object(line.json))
         return kms_fail(err, KMS_E_INVALID, "not a JSON object");
     enum kms_code rc = read_place(&line, err);
+    if (rc == KMS_OK)
+        rc = check_ids(&line, err);
     if (rc != KMS_OK)
         return rc;
     kms_sha256(text, line.at.head);

@@ -53,6 +53,9 @@ char *kms_audit_body_cut(const struct kms_audit_origin *origin, const char *file
 /* @lost lines between two times (UTC, ms) couldn't be written, because of @reason. */
 char *kms_audit_body_gap(const struct kms_audit_origin *origin, uint64_t lost, int64_t from_ms,
                          int64_t to_ms, const char *reason);
+/* @count lines since the first one's time (UTC, ms) were written only after their callers had gone on. */
+char *kms_audit_body_late(const struct kms_audit_origin *origin, uint64_t count, int64_t from_ms,
+                          int64_t to_ms);
 
 /* The data key @id for the recipient, as CMS in base64; and a sealed line (audit_seal.h). */
 char *kms_audit_body_key(const struct kms_audit_origin *origin, const char *id,

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "audit_signer.h"
 
-#include <limits.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "audit_checkpoint.h"
 #include "kms/clock.h"
@@ -109,10 +106,6 @@ static struct kms_audit *open_admin(const struct kms_audit_signer *signer)
     const struct kms_audit_options *admin = signer->options.admin;
     struct kms_audit *audit = NULL;
     struct kms_error ignored;
-    char path[PATH_MAX];
-    int len = snprintf(path, sizeof(path), "%s.%s", admin->path, admin->writer);
-    if (len < 0 || (size_t)len >= sizeof(path) || access(path, R_OK | W_OK) != 0)
-        return NULL;
     if (kms_audit_open(admin, &audit, &ignored) != KMS_OK)
         return NULL;
     if (kms_audit_where(audit).chain.seq != 0)
@@ -145,7 +138,8 @@ static int64_t sign_all(struct kms_audit_signer *signer)
 {
     int64_t every_ms = signer->options.every_ms != 0 ? signer->options.every_ms : EVERY_MS;
     enum kms_code rc = sign_own(signer);
-    if (rc == KMS_OK)
+    bool hung = kms_audit_where(signer->options.audit).hung; /* then so may the other's disk */
+    if (rc == KMS_OK && !hung)
         rc = sign_admin(signer);
     if (!passes(rc)) {
         signer->retry_ms = RETRY_MS;

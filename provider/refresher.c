@@ -278,11 +278,14 @@ static void log_tokens(struct kms_refresher *refresher, const struct kms_snapsho
 static void record_plan(struct kms_refresher *refresher, const struct kms_ring_plan *plan)
 {
     char key_id[KMS_KEY_ID_LEN + 1] = "";
-    if (plan->first_use)
+    for (size_t i = 0; plan->first_use && i < plan->state.pin_count; i++) {
+        const struct kms_pin *pin = &plan->state.pins[i];
+        kms_key_id_format(refresher->options.ring, pin->generation, pin->fingerprint, key_id);
         kms_audit_write_event(refresher->options.audit,
                               &(struct kms_audit_event){ .op = "pinned",
-                                                         .reason = "trusted on first use",
-                                                         .count = plan->state.pin_count });
+                                                         .key_id = key_id,
+                                                         .reason = "trusted on first use" });
+    }
     if (plan->promote == 0)
         return;
     kms_key_id_format(refresher->options.ring, plan->promote, plan->promote_fingerprint, key_id);

@@ -77,6 +77,7 @@ static enum kms_code record_use(const struct record *record, struct kms_bytes ci
         .queue_us = record->started_us - call->arrived_us,
         .token_us = record->token_us,
         .total_us = kms_monotonic_us() - call->arrived_us,
+        .deadline_ms = call->deadline_ms,
     };
     struct kms_error why;
     enum kms_code rc = kms_audit_write_use(kms_service_audit(call->service), &use, &why);

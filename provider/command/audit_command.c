@@ -6,22 +6,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "audit_check.h"
 #include "audit_checkpoint.h"
 #include "command.h"
 #include "json.h"
 #include "key_file.h"
+#include "kms/clock.h"
 #include "kms/signature.h"
 #include "text.h"
 
-enum { FILES_MAX = 100000, FINDING_MAX = 512 };
+enum {
+    FILES_MAX = 100000,
+    FINDING_MAX = 512,
+    YOUNG_MS = 60 * 1000, /* by then a checkpoint is there: audit_signer.h */
+};
 
 struct file {
     const char *path; /* borrowed from argv */
     struct kms_audit_check check;
     struct kms_audit_forgery forgery; /* if there are keys */
     uint64_t vouched_seq;      /* the last line that is vouched for, by a checkpoint in any file */
+    bool young;                /* it needs no checkpoint yet */
     const char *after;         /* the file before it, if that was given */
     char finding[FINDING_MAX]; /* "": none */
 };
@@ -33,6 +40,7 @@ struct verify {
     struct kms_audit_vouchers vouchers;
     struct file *files; /* owned */
     size_t count;
+    size_t locks; /* that were named, too */
     uint64_t lines, lost, vouched;
     size_t findings;
 };
@@ -47,8 +55,22 @@ static const struct argp_option argp_options[] = {
     { 0 },
 };
 
+/* "audit.*" has the writers' lock files, which hold nothing ever. */
+static bool is_lock(const char *path)
+{
+    static const char end[] = ".lock";
+    size_t len = strlen(path), end_len = strlen(end);
+    struct stat st;
+    return len > end_len && strcmp(path + len - end_len, end) == 0 && lstat(path, &st) == 0 &&
+           S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
 static void add_file(struct verify *verify, struct argp_state *state, const char *path)
 {
+    if (is_lock(path)) {
+        verify->locks++;
+        return;
+    }
     if (verify->count == FILES_MAX)
         argp_error(state, "%d files at most", (int)FILES_MAX);
     verify->files = kms_must_alloc(
@@ -76,8 +98,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         add_file(verify, state, arg);
         return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "which files? Name all of one log, the rotated ones too");
+    case ARGP_KEY_END:
+        if (verify->count == 0)
+            argp_error(state, "which files? Name all of one log, the rotated ones too");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -138,6 +161,7 @@ static void find(struct file *file, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist*): it is */
     (void)vsnprintf(file->finding + len, sizeof(file->finding) - len, format, args);
     va_end(args);
 }
@@ -183,6 +207,17 @@ static void find_gaps(struct file *file)
              check->lost, check->gaps);
 }
 
+/* A time to come is no reason to wait for a checkpoint. */
+static bool is_young(const struct kms_audit_check *check)
+{
+    char now[KMS_RFC3339_LEN + 1], then[KMS_RFC3339_LEN + 1];
+    int64_t now_ms = kms_utc_ms();
+    kms_rfc3339_format_ms(now_ms, now);
+    kms_rfc3339_format_ms(now_ms - YOUNG_MS, then);
+    return check->checkpoints == 0 && strcmp(check->from, then) >= 0 &&
+           strcmp(check->from, now) <= 0;
+}
+
 /* A checkpoint vouches for its file up to its line, and for all files that this one goes on from. */
 static void find_vouched(struct verify *verify)
 {
@@ -192,6 +227,8 @@ static void find_vouched(struct verify *verify)
         file->vouched_seq = whole ? file->check.end.seq : file->check.vouched_seq;
         if (file->vouched_seq > 0)
             verify->vouched += file->vouched_seq - file->check.first_seq + 1;
+        else if (verify->key_file_count > 0 && is_young(&file->check))
+            file->young = true;
         else if (file->finding[0] == '\0' && verify->key_file_count > 0)
             (void)snprintf(file->finding, sizeof(file->finding),
                            "no checkpoint vouches for any of its lines");
@@ -258,6 +295,14 @@ static void add_row(struct kms_table *table, const struct file *file)
                        file->vouched_seq);
         kms_table_note(table, note);
     }
+    if (file->young)
+        kms_table_note(table, "no checkpoint yet: one comes within a minute of activity");
+    if (check->late > 0) {
+        (void)snprintf(note, sizeof(note),
+                       "%" PRIu64 " line(s) were written late: after their calls were answered",
+                       check->late);
+        kms_table_note(table, note);
+    }
     if (file->after == NULL && check->previous[0] != '\0') {
         (void)snprintf(note, sizeof(note), "goes on from %s, which it wasn't joined to",
                        check->previous);
@@ -277,6 +322,8 @@ static void print_text(const struct verify *verify)
     kms_table_print(table, stdout);
     (void)printf("%" PRIu64 " lines, %" PRIu64 " known to be lost, %zu finding(s)\n", verify->lines,
                  verify->lost, verify->findings);
+    if (verify->locks > 0)
+        (void)printf("%zu lock file(s) were left aside: they hold no line\n", verify->locks);
     if (verify->key_file_count > 0)
         (void)printf("%" PRIu64 " lines are vouched for by the token's signatures, %" PRIu64
                      " aren't\n",
@@ -303,11 +350,13 @@ static json_t *file_json(const struct file *file)
     kms_json_set(object, "to", kms_json_text(check->to));
     kms_json_set(object, "gaps", json_integer((json_int_t)check->gaps));
     kms_json_set(object, "lost", json_integer((json_int_t)check->lost));
+    kms_json_set(object, "late", json_integer((json_int_t)check->late));
     kms_json_set(object, "cuts", json_integer((json_int_t)check->cuts));
     kms_json_set(object, "checkpoints", json_integer((json_int_t)check->checkpoints));
     kms_json_set(object, "vouched_to",
                  file->vouched_seq != 0 ? json_integer((json_int_t)file->vouched_seq)
                                         : json_null());
+    kms_json_set(object, "no_checkpoint_yet", json_boolean(file->young));
     kms_json_set(object, "previous", kms_json_text(check->previous));
     kms_json_set(object, "joined_to", kms_json_text(file->after));
     kms_json_set(object, "fault_line",
@@ -329,6 +378,7 @@ static void print_json(const struct verify *verify)
                  verify->key_file_count > 0 ? json_integer((json_int_t)verify->vouched)
                                             : json_null());
     kms_json_set(object, "findings", json_integer((json_int_t)verify->findings));
+    kms_json_set(object, "locks", json_integer((json_int_t)verify->locks));
     kms_json_set(object, "files", files);
     kms_json_print(object);
 }

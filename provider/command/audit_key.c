@@ -66,22 +66,20 @@ static enum kms_code look(struct run *run, bool make, struct kms_error *err)
 }
 
 /* Nothing is made that the audit log doesn't have. */
-static enum kms_code make_recorded(struct run *run, struct kms_error *err)
+static int make_recorded(struct run *run, struct kms_error *err)
 {
     const struct kms_config *config = &run->keyring.config;
     struct kms_audit_command line = { .op = "audit-key" };
-    enum kms_code rc = kms_audit_log_begin(config, line.op, 0, err);
-    if (rc != KMS_OK)
-        return rc;
-    rc = look(run, true, err);
-    line.code = rc;
-    if (rc == KMS_OK)
+    if (kms_audit_log_begin(config, line.op, 0, err) != KMS_OK)
+        return kms_audit_log_refuse(err);
+    line.code = look(run, true, err);
+    if (line.code == KMS_OK)
         line.outcome = run->key.made ? "created" : "there";
     kms_audit_log_done(config, &line);
-    return rc;
+    return line.code == KMS_OK ? KMS_EXIT_OK : kms_command_fail(err);
 }
 
-static enum kms_code get_key(struct run *run, struct kms_error *err)
+static enum kms_code find_key(struct run *run, struct kms_error *err)
 {
     KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
     enum kms_code rc = kms_keyring_init(&run->keyring, &run->options, err);
@@ -90,16 +88,28 @@ static enum kms_code get_key(struct run *run, struct kms_error *err)
     if (rc != KMS_OK)
         return rc;
     kms_audit_key_label(run->keyring.config.ring, run->label);
-    rc = look(run, false, err);
-    if (rc == KMS_OK && !is_there(run) && run->make && !run->dry_run)
-        rc = make_recorded(run, err);
-    if (rc != KMS_OK || !is_there(run))
-        return rc;
+    return look(run, false, err);
+}
+
+static enum kms_code export(struct run *run, struct kms_error *err) {
     kms_spki_digest(&run->key.spki, run->digest);
-    rc = pkcs11_spki_to_pem(&run->key.spki, run->pem, err);
+    enum kms_code rc = pkcs11_spki_to_pem(&run->key.spki, run->pem, err);
     if (rc == KMS_OK && run->export != NULL && !run->dry_run)
         rc = kms_file_write(run->export, kms_bytes_of(run->pem), err);
     return rc;
+}
+
+static int get_key(struct run *run)
+{
+    struct kms_error err = { .code = KMS_OK };
+    int code = KMS_EXIT_OK;
+    if (find_key(run, &err) != KMS_OK)
+        return kms_command_fail(&err);
+    if (!is_there(run) && run->make && !run->dry_run)
+        code = make_recorded(run, &err);
+    if (code != KMS_EXIT_OK || !is_there(run))
+        return code;
+    return export(run, &err) == KMS_OK ? KMS_EXIT_OK : kms_command_fail(&err);
 }
 
 /* --- output --- */
@@ -118,7 +128,7 @@ static void print_json(const struct run *run)
     kms_json_set(object, "label", kms_json_text(run->label));
     kms_json_set(object, "alg", kms_json_text(signing_name(run)));
     kms_json_set(object, "sha256", kms_json_text(run->digest));
-    kms_json_set(object, "public_key", kms_json_text(run->pem));
+    kms_json_set(object, "public_key", is_there(run) ? json_string(run->pem) : json_null());
     kms_json_print(object);
 }
 
@@ -155,11 +165,11 @@ int kms_command_audit_key(int argc, char **argv)
         .children = children,
     };
     KMS_CLEANUP(run_done) struct run run = { .dry_run = false };
-    struct kms_error err = { 0 };
     if (kms_command_parse(&argp, argc, argv, &run) != 0)
         return KMS_EXIT_ERROR;
-    if (get_key(&run, &err) != KMS_OK)
-        return kms_command_fail(&err);
+    int code = get_key(&run);
+    if (code != KMS_EXIT_OK)
+        return code;
     if (run.options.json)
         print_json(&run);
     else

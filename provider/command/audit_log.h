@@ -24,10 +24,13 @@ KMS_MUST_CHECK enum kms_code kms_audit_log_begin(const struct kms_config *config
 KMS_MUST_CHECK enum kms_code kms_audit_log_begin_on(const struct kms_config *config, const char *op,
                                                     const char *token, struct kms_error *err);
 
-/* The same, with all that @command says; its peer is this process. */
+/* The same, with all that @command says; its peer is this process, its login who is behind it. */
 KMS_MUST_CHECK enum kms_code kms_audit_log_line(const struct kms_config *config,
                                                 const struct kms_audit_command *command,
                                                 struct kms_error *err);
+
+/* Says that a line couldn't be written, which is why nothing was done.  Returns KMS_EXIT_REFUSED. */
+int kms_audit_log_refuse(const struct kms_error *err);
 
 /* What came of it; only op, outcome, generation, key_id, token and code of @command are read.  It can't be
  * undone, so a line that can't be written is a note on stderr. */

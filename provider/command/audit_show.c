@@ -46,7 +46,10 @@ static const struct argp_option argp_options[] = {
       0 },
     { "since", SINCE, "WHEN", 0, "only from this UTC time (2026-12-01T12:00:00Z), or 90d ago", 0 },
     { "op", OP, "OP", 0, "only this operation (Decrypt, key-destroy, promoted ...)", 0 },
-    { "peer", PEER, "PEER", 0, "only of this uid, or this executable (path or name)", 0 },
+    { "peer", PEER, "PEER", 0,
+      "only of this uid (of a command: also who logged in or started it), or this executable "
+      "(path or name)",
+      0 },
     { "recipient-key", RECIPIENT_KEY, "FILE", 0,
       "open sealed lines (audit.encrypt) by this private key in PEM", 0 },
     { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
@@ -115,13 +118,19 @@ static bool is_key(const struct kms_audit_line *line, const char *key)
     return strncmp(key_id, key, len) == 0 && isalnum((unsigned char)key_id[len]) == 0;
 }
 
+static bool is_uid(const struct kms_audit_line *line, const char *key, const char *expected)
+{
+    char uid[24];
+    (void)snprintf(uid, sizeof(uid), "%" PRId64, kms_audit_line_number(line, key));
+    return strcmp(uid, expected) == 0;
+}
+
+/* Of a command also who logged in, and who started it; not what it only claims. */
 static bool is_peer(const struct kms_audit_line *line, const char *peer)
 {
-    if (peer[strspn(peer, "0123456789")] == '\0') {
-        char uid[24];
-        (void)snprintf(uid, sizeof(uid), "%" PRId64, kms_audit_line_number(line, "peer_uid"));
-        return strcmp(uid, peer) == 0;
-    }
+    if (peer[strspn(peer, "0123456789")] == '\0')
+        return is_uid(line, "peer_uid", peer) || is_uid(line, "login_uid", peer) ||
+               is_uid(line, "started_uid", peer);
     const char *exe = kms_audit_line_text(line, "exe");
     const char *slash = strrchr(exe, '/');
     return strcmp(exe, peer) == 0 || (slash != NULL && strcmp(slash + 1, peer) == 0) ||
@@ -158,12 +167,30 @@ static void put_member(const struct kms_audit_line *line, const char *name, cons
 static void print_line(const struct kms_audit_line *line)
 {
     static const char *const members[][2] = {
-        { "phase", "phase" },       { "outcome", "outcome" }, { "generation", "generation" },
-        { "key_id", "key_id" },     { "uid", "uid" },         { "peer", "peer_uid" },
-        { "exe", "exe" },           { "comm", "comm" },       { "token_us", "token_us" },
-        { "total_us", "total_us" }, { "reason", "reason" },   { "count", "count" },
-        { "lost", "lost" },         { "from", "from" },       { "to", "to" },
-        { "file", "file" },         { "bytes", "bytes" },     { "token", "token" },
+        { "phase", "phase" },
+        { "outcome", "outcome" },
+        { "generation", "generation" },
+        { "verified_by", "verified_by" },
+        { "wait", "wait" },
+        { "key_id", "key_id" },
+        { "uid", "uid" },
+        { "peer", "peer_uid" },
+        { "login", "login_uid" },
+        { "started", "started_uid" },
+        { "claimed", "claimed_uid" },
+        { "exe", "exe" },
+        { "comm", "comm" },
+        { "token_us", "token_us" },
+        { "total_us", "total_us" },
+        { "reason", "reason" },
+        { "count", "count" },
+        { "lost", "lost" },
+        { "late", "late" },
+        { "from", "from" },
+        { "to", "to" },
+        { "file", "file" },
+        { "bytes", "bytes" },
+        { "token", "token" },
     };
     const char *op = kms_audit_line_text(line, "op");
     kms_text_put(stdout, line->time);

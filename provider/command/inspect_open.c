@@ -170,7 +170,7 @@ static int open_object(const struct kms_inspect_options *options,
     if (kms_keyring_init(&keyring, &options->keyring, &err) != KMS_OK)
         return fail(&err);
     if (record(&keyring.config, options, inspected, "object", false, KMS_OK, &err) != KMS_OK)
-        return fail(&err);
+        return kms_audit_log_refuse(&err);
     enum kms_code rc = decrypt(&keyring, options, &inspected->value, &object, &err);
     if (rc == KMS_OK)
         rc = write_object(out, path, &object, &err);

@@ -42,23 +42,28 @@ static int gather(const struct kms_keyring *keyring, struct kms_spread *ret_spre
     return KMS_EXIT_OK;
 }
 
+static int refuse_or_fail(enum kms_code code, const struct kms_error *err)
+{
+    if (code == KMS_E_PRECONDITION)
+        return refuse(err->msg);
+    return code == KMS_OK ? KMS_EXIT_OK : kms_command_fail(err);
+}
+
 /* Nothing is done that the audit log doesn't have. */
-static enum kms_code mend(const struct kms_keyring *keyring, const char *command,
-                          const struct kms_spread *spread, struct kms_spread_mended *ret_mended,
-                          struct kms_error *err)
+static int mend(const struct kms_keyring *keyring, const char *command,
+                const struct kms_spread *spread, struct kms_spread_mended *ret_mended)
 {
     struct kms_audit_command line = { .op = command, .outcome = "mended" };
+    struct kms_error err = { .code = KMS_OK };
     size_t count = 0;
-    enum kms_code rc = kms_spread_count(spread, &count, err);
+    enum kms_code rc = kms_spread_count(spread, &count, &err);
     if (rc != KMS_OK || count == 0)
-        return rc;
-    rc = kms_audit_log_begin(&keyring->config, command, 0, err);
-    if (rc != KMS_OK)
-        return rc;
-    rc = kms_spread_mend(spread, KMS_KEY_PATIENCE_MS, ret_mended, err);
-    line.code = rc;
+        return refuse_or_fail(rc, &err);
+    if (kms_audit_log_begin(&keyring->config, command, 0, &err) != KMS_OK)
+        return kms_audit_log_refuse(&err);
+    line.code = kms_spread_mend(spread, KMS_KEY_PATIENCE_MS, ret_mended, &err);
     kms_audit_log_done(&keyring->config, &line);
-    return rc;
+    return refuse_or_fail(line.code, &err);
 }
 
 /* Half of the lead is the nodes': they must still learn of a key in time. */
@@ -71,17 +76,14 @@ int kms_key_tokens_ready(struct kms_keyring *keyring, const char *command, bool 
                          struct kms_spread *ret_spread, bool *ret_changed)
 {
     struct kms_spread_mended mended = { 0 };
-    struct kms_error err = { 0 };
     int code = gather(keyring, ret_spread);
     if (code != KMS_EXIT_OK || keyring->token_count == 1 || dry_run)
         return code;
     ret_spread->finish_from_utc_s = force ? 0 : finish_from_utc_s(&keyring->config);
     ret_spread->state = &keyring->state;
-    enum kms_code rc = mend(keyring, command, ret_spread, &mended, &err);
-    if (rc == KMS_E_PRECONDITION)
-        return refuse(err.msg);
-    if (rc != KMS_OK)
-        return kms_command_fail(&err);
+    code = mend(keyring, command, ret_spread, &mended);
+    if (code != KMS_EXIT_OK)
+        return code;
     if (mended.finished > 0)
         kms_command_note("an interrupted run is finished: its key has its label on all tokens");
     if (mended.withdrawn > 0)

@@ -48,42 +48,44 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 /* Whether there is a key already shows only when one is asked for, so that has its lines, too. */
-static enum kms_code make_key(struct run *run, struct kms_error *err)
+static int make_key(struct run *run, struct kms_error *err)
 {
     char label[KMS_TRANSPORT_LABEL_LEN + 1];
     const struct kms_config *config = &run->keyring.config;
     struct kms_audit_command line = { .op = "key-transport-key" };
     kms_transport_label(config->ring, label);
-    enum kms_code rc = KMS_OK;
-    if (!run->dry_run)
-        rc = kms_audit_log_begin(config, line.op, 0, err);
-    if (rc != KMS_OK)
-        return rc;
-    rc = kms_keystore_transport_key(run->keyring.keystore, label, !run->dry_run,
-                                    kms_monotonic_ms() + MAKING_MS, &run->key, err);
-    line.code = rc;
-    if (rc == KMS_OK)
+    if (!run->dry_run && kms_audit_log_begin(config, line.op, 0, err) != KMS_OK)
+        return kms_audit_log_refuse(err);
+    line.code = kms_keystore_transport_key(run->keyring.keystore, label, !run->dry_run,
+                                           kms_monotonic_ms() + MAKING_MS, &run->key, err);
+    if (line.code == KMS_OK)
         line.outcome = run->key.made ? "created" : "there";
     if (!run->dry_run)
         kms_audit_log_done(config, &line);
-    return rc;
+    return line.code == KMS_OK ? KMS_EXIT_OK : kms_command_fail(err);
 }
 
-static enum kms_code get_key(struct run *run, struct kms_error *err)
-{
-    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
-    enum kms_code rc = kms_keyring_init(&run->keyring, &run->options, err);
-    if (rc == KMS_OK) /* which connects */
-        rc = kms_keyring_list(&run->keyring, &inventory, err);
-    if (rc == KMS_OK)
-        rc = make_key(run, err);
-    if (rc != KMS_OK || run->key.spki.len == 0)
-        return rc;
+static enum kms_code export(struct run *run, struct kms_error *err) {
     kms_spki_digest(&run->key.spki, run->digest);
-    rc = kms_transport_pem(run->keyring.config.ring, &run->key, run->pem, err);
+    enum kms_code rc = kms_transport_pem(run->keyring.config.ring, &run->key, run->pem, err);
     if (rc == KMS_OK && run->out != NULL && !run->dry_run)
         rc = kms_file_write(run->out, kms_bytes_of(run->pem), err);
     return rc;
+}
+
+static int get_key(struct run *run)
+{
+    KMS_CLEANUP(kms_inventory_done) struct kms_inventory inventory = { 0 };
+    struct kms_error err = { .code = KMS_OK };
+    enum kms_code rc = kms_keyring_init(&run->keyring, &run->options, &err);
+    if (rc == KMS_OK) /* which connects */
+        rc = kms_keyring_list(&run->keyring, &inventory, &err);
+    if (rc != KMS_OK)
+        return kms_command_fail(&err);
+    int code = make_key(run, &err);
+    if (code != KMS_EXIT_OK || run->key.spki.len == 0)
+        return code;
+    return export(run, &err) == KMS_OK ? KMS_EXIT_OK : kms_command_fail(&err);
 }
 
 static void print_json(const struct run *run)
@@ -131,11 +133,11 @@ int kms_command_key_transport(int argc, char **argv)
         .children = children,
     };
     KMS_CLEANUP(run_done) struct run run = { .dry_run = false };
-    struct kms_error err = { 0 };
     if (kms_command_parse(&argp, argc, argv, &run) != 0)
         return KMS_EXIT_ERROR;
-    if (get_key(&run, &err) != KMS_OK)
-        return kms_command_fail(&err);
+    int code = get_key(&run);
+    if (code != KMS_EXIT_OK)
+        return code;
     if (run.key.spki.len > 0 && run.key.hash == KMS_OAEP_SHA1)
         kms_command_note("this module's RSA-OAEP takes SHA-1 only; %s",
                          kms_oaep_hash_caveat(run.key.hash));

@@ -67,7 +67,8 @@ static enum kms_code open_signer(struct kms_plugin *plugin, const struct kms_con
         return KMS_OK;
     plugin->admin_audit = kms_audit_log_options(config, "admin", plugin->node);
     plugin->admin_audit.one_shot = true;
-    plugin->admin_audit.encrypt = NULL; /* checkpoints aren't sealed, so it needs no key */
+    plugin->admin_audit.existing = true; /* its first line is a command's */
+    plugin->admin_audit.encrypt = NULL;  /* checkpoints aren't sealed, so it needs no key */
     kms_audit_key_label(config->ring, plugin->audit_label);
     const struct kms_audit_signer_options options = {
         .audit = plugin->audit,
@@ -215,7 +216,6 @@ enum kms_code kms_plugin_open(const struct kms_config *config, struct kms_plugin
 
 enum kms_code kms_plugin_health(struct kms_plugin *plugin, struct kms_error *err)
 {
-    kms_audit_probe(plugin->audit);
     kms_audit_signer_tick(plugin->signer);
     return kms_service_health(plugin->service, err);
 }

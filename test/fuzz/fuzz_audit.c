@@ -77,6 +77,17 @@ static struct kms_audit_opener *make_opener(void)
     return opener;
 }
 
+/* What a line says of people is a number of the kernel's, or nothing. */
+static void look_at_ids(const struct kms_audit_line *line)
+{
+    static const char *const keys[] = { "peer_uid", "login_uid", "started_uid", "claimed_uid" };
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        int64_t id = kms_audit_line_number(line, keys[i]);
+        bool said = json_object_get(line->json, keys[i]) != NULL;
+        FUZZ_CHECK(id <= UINT32_MAX && (id >= 0) == said);
+    }
+}
+
 /* No line opens; what isn't sealed stays a line. */
 static void unseal(const char *path)
 {
@@ -91,6 +102,8 @@ static void unseal(const char *path)
         struct kms_audit_line line = { .json = NULL };
         if (kms_audit_reader_next(&reader, &line, &end, &err) != KMS_OK)
             break;
+        if (!end)
+            look_at_ids(&line);
         bool sealed = !end && strcmp(line.type, "sealed") == 0;
         FUZZ_CHECK(end || (kms_audit_opener_read(opener, &line, &err) == KMS_OK) <= !sealed);
         kms_audit_line_done(&line);

@@ -71,5 +71,8 @@ class Chain:
 OPEN = {"type": "open", "node": "cp-1", "writer": "serve", "version": "1"}
 USE = {"type": "use", "op": "Decrypt", "key_id": "prod.v1.00", "uid": "u", "code": "ok",
        "peer_uid": 0}
+COMMAND = {"type": "command", "op": "key-create", "phase": "begin", "peer_uid": 33}
+LATE = {"type": "late", "late": 2, "from": "2026-12-01T11:00:00.000Z",
+        "to": "2026-12-01T12:00:00.000Z"}
 GAP = {"type": "gap", "lost": 3, "from": "2026-12-01T11:00:00.000Z",
        "to": "2026-12-01T12:00:00.000Z", "reason": "No space left on device"}

@@ -13,7 +13,7 @@ import unittest
 
 import grpc
 
-from kms_audit import GAP, OPEN, USE, AuditCase, Chain, admin_log, configure, lines_of, serve_log
+from kms_audit import COMMAND, GAP, LATE, OPEN, USE, AuditCase, Chain, admin_log, configure, lines_of, serve_log
 from kms_case import SharedCase
 from kms_node import wait_for
 from kms_token import RFC_KEK
@@ -24,6 +24,7 @@ from test_socket import STRANGER, status_as
 SEED = bytes(range(32))
 FINDINGS = 2
 REFUSED = 3
+NO_LOGIN = 4294967295  # the kernel's
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -163,7 +164,8 @@ class States(AuditCase):
         ops = self.ops(node)
         self.assertEqual((ops[0], ops[-1]), ("open", "stopped"))
         self.assertIn("started", ops)
-        self.assertIn("pinned", ops)
+        pinned, = [line["key_id"] for line in lines if line.get("op") == "pinned"]
+        self.assertTrue(pinned.startswith("prod.v1."), pinned)
         self.assertIn("healthy", ops)
         self.assertTrue(self.verify(node, serve_log(node))["ok"])
 
@@ -341,6 +343,23 @@ class Files(AuditCase):
         told = self.verify(self.node, first, second, code=FINDINGS)
         self.assertEqual([file["joined_to"] for file in told["files"]], [None, first])
 
+    def test_late_lines_are_told_and_are_no_finding(self):
+        log = self.store("log", Chain(), OPEN, USE, LATE)
+        told = self.verify(self.node, log)
+        self.assertEqual((told["ok"], told["files"][0]["late"]), (True, 2))
+        self.assertIn("2 line(s) were written late", self.node.run("audit", "verify", log).stdout)
+        self.assertIn(" late late=2 ", self.node.run("audit", "show", log).stdout)
+
+    def test_old_lines_without_a_login_verify(self):
+        log = self.store("log", Chain(), OPEN, COMMAND)
+        self.assertTrue(self.verify(self.node, log)["ok"])
+
+    def test_a_login_that_is_none_is_a_finding(self):
+        for uid in (-1, 1 << 32, "root", None, 1.5):
+            with self.subTest(uid):
+                log = self.store("log", Chain(), OPEN, dict(COMMAND, login_uid=uid))
+                self.assertIn("login_uid is no number", self.findings(log)[0])
+
     def test_a_record_of_a_later_version_is_none(self):
         log = self.store("log", Chain(), OPEN, {"type": "future", "signature": "AA"}, USE)
         self.assertTrue(self.verify(self.node, log)["ok"])
@@ -421,6 +440,39 @@ class Commands(AuditCase):
         self.assertEqual(ops[-4:], ["key-disable", "key-disable", "key-enable", "key-enable"])
         self.assertTrue(self.verify(node, admin_log(node), serve_log(node))["ok"])
 
+    def test_a_command_says_who_is_behind_it(self):
+        node = self.audited_node()
+        run = node.run("key", "create", "--config", node.config_path, env={"SUDO_UID": "4711"})
+        self.assertEqual(run.returncode, 0, run.stderr)
+        with open("/proc/self/loginuid", encoding="ascii") as login:
+            login_uid = int(login.read())
+        for line in lines_of(admin_log(node))[1:]:
+            self.assertEqual((line["started_uid"], line["claimed_uid"]), (os.getuid(), 4711))
+            self.assertEqual(line.get("login_uid", NO_LOGIN), login_uid)
+        told = self.show(node, "--peer", str(os.getuid()), admin_log(node))
+        self.assertEqual([line["phase"] for line in told], ["begin", "done"])
+        self.assertEqual(self.show(node, "--peer", "4711", admin_log(node)), [])
+        text = node.run("audit", "show", admin_log(node)).stdout
+        self.assertIn(" started=%d claimed=4711" % os.getuid(), text)
+
+    def test_what_is_no_uid_is_not_claimed(self):
+        node = self.audited_node()
+        for claim in ("", "-1", "1 2", "4294967295", "99999999999", "root"):
+            run = node.run("key", "transport-key", "--config", node.config_path,
+                           env={"SUDO_UID": claim})
+            self.assertEqual(run.returncode, 0, run.stderr)
+            self.assertNotIn("claimed_uid", lines_of(admin_log(node))[-1])
+
+    def test_who_started_a_command_is_known_after_it_became_another(self):
+        node = self.audited_node()
+        for path in (node.state_dir, node.path("audit"), node.token.directory):
+            os.makedirs(path, 0o700, exist_ok=True)
+            subprocess.run(["chown", "-R", "%d:%d" % (STRANGER, STRANGER), path], check=True)
+        run = node.run("pin", "check", "--config", node.config_path)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        line = lines_of(admin_log(node))[-1]
+        self.assertEqual((line["peer_uid"], line["started_uid"]), (STRANGER, os.getuid()))
+
     def test_a_transport_key_is_recorded(self):
         node = self.audited_node()
         for outcome in ("created", "there"):
@@ -449,6 +501,28 @@ class Commands(AuditCase):
         run = node.run("pin", "check", "--config", node.config_path)
         self.assertEqual(run.returncode, REFUSED, run.stderr)
         self.assertIn("refused: audit log: ", run.stderr)
+
+    def test_no_pair_is_made_if_its_line_cannot_be_written(self):
+        node = self.audited_node()
+        os.mkdir(admin_log(node))
+        for command in (("audit", "key", "--make"), ("key", "transport-key")):
+            with self.subTest(command):
+                run = node.run(*command, "--config", node.config_path)
+                self.assertEqual(run.returncode, REFUSED, run.stderr)
+                self.assertIn("refused: audit log: ", run.stderr)
+                self.assertIn("Is a directory", run.stderr)
+        shown = node.run("audit", "key", "--config", node.config_path)
+        self.assertEqual(shown.returncode, FINDINGS, shown.stdout)
+
+    def test_lock_files_that_a_pattern_names_are_left_aside(self):
+        node = self.audited_node()
+        node.key_create()
+        names = [admin_log(node), admin_log(node) + ".lock"]
+        told = self.verify(node, *names)
+        self.assertEqual((told["locks"], [file["file"] for file in told["files"]]), (1, names[:1]))
+        with open(names[1], "w", encoding="ascii") as lock:
+            lock.write("{}\n")
+        self.assertEqual(self.verify(node, *names, code=2)["locks"], 0)
 
     def test_what_changes_nothing_is_not_recorded(self):
         node = self.audited_node()

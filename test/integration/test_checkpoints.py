@@ -2,6 +2,7 @@
 """Audit logs that a token signs, and those that only a recipient can read."""
 
 import base64
+import datetime
 import glob
 import json
 import os
@@ -51,6 +52,8 @@ class Checkpoints(AuditCase):
         again = self.audit_key(node, "--make")
         self.assertEqual((again["changed"], again["sha256"]), (False, made["sha256"]))
         self.assertEqual(self.audit_key(node)["public_key"], made["public_key"])
+        self.assertRegex(made["public_key"], "^-----BEGIN PUBLIC KEY-----\n[^-]+-----END PUBLIC KEY"
+                                             "-----\n$")
         self.assertEqual([(line["op"], line["phase"], line.get("outcome"))
                           for line in lines_of(admin_log(node)) if line["type"] == "command"],
                          [("audit-key", "begin", None), ("audit-key", "done", "created")])
@@ -101,6 +104,24 @@ class Checkpoints(AuditCase):
             out.write(chain.line(OPEN) + chain.line(USE))
         finding = self.verify_signed(node, forged, code=FINDINGS)["files"][0]["finding"]
         self.assertIn("no checkpoint vouches", finding)
+
+    def test_a_log_that_is_younger_than_a_minute_needs_no_checkpoint_yet(self):
+        node = self.signing_node()  # nothing signs while no plugin runs
+        file, = self.verify_signed(node, admin_log(node))["files"]
+        self.assertEqual((file["finding"], file["vouched_to"], file["no_checkpoint_yet"]),
+                         (None, None, True))
+        run = node.run("audit", "verify", "--checkpoint-key", node.audit_pem, admin_log(node))
+        self.assertIn("no checkpoint yet: one comes within a minute", run.stdout)
+
+    def test_a_log_of_two_minutes_needs_one(self):
+        node = self.signing_node()
+        then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=2)
+        chain, forged = Chain(), node.path("forged")
+        with open(forged, "wb") as out:
+            out.write(chain.line(OPEN | {"ts": then.strftime("%Y-%m-%dT%H:%M:%S.000Z")}))
+        file, = self.verify_signed(node, forged, code=FINDINGS)["files"]
+        self.assertIn("no checkpoint vouches", file["finding"])
+        self.assertFalse(file["no_checkpoint_yet"])
 
     def test_a_log_that_was_changed_before_a_true_checkpoint_is_a_finding(self):
         node = self.signing_node()

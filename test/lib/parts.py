@@ -20,8 +20,8 @@ CALLS_UNDER_SANITIZERS = {"KMS_CALL_TIMEOUT": "20s"}
 # Unit tests, and the replay of what the fuzz targets are seeded with.
 UNIT = ("-L", "^(unit|fuzz)$")
 # Where threads meet; the rest of the unit tests has one thread.
-THREADED = ("unit/(call|clock|keystore|log|pool|promotion|queue|refresher|remote|ring|server|service|"
-            "session|socket)")
+THREADED = ("unit/(audit$|audit_(copier|hang|signer)|call|clock|keystore|log|pool|promotion|queue|"
+            "refresher|remote|ring|server|service|session|socket)")
 
 ASAN = {
     "ASAN_OPTIONS": ":".join(("detect_stack_use_after_return=1", "strict_string_checks=1",

@@ -18,17 +18,33 @@ static void run_traced(void (*step)(void *arg), void *arg)
     _exit(0);
 }
 
-/* Lets @child go on to its next stop; false: it has ended well. */
-static bool go_on(pid_t child)
+/* Lets the thread @stopped of @child go on, and waits for the next stop of any: its number, or 0: the
+ * child has ended well. */
+static pid_t go_on(pid_t child, pid_t stopped)
 {
-    int status;
-    assert_int_equal(ptrace(PTRACE_SYSCALL, child, NULL, NULL), 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFSTOPPED(status))
-        return true;
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    return false;
+    assert_int_equal(ptrace(PTRACE_SYSCALL, stopped, NULL, NULL), 0);
+    for (;;) {
+        int status;
+        pid_t thread = waitpid(-1, &status, __WALL);
+        assert_true(thread > 0);
+        if (WIFSTOPPED(status))
+            return thread;
+        if (thread != child)
+            continue; /* a thread's end */
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        return 0;
+    }
+}
+
+/* The process ends once its threads were waited for. */
+static void end(pid_t child)
+{
+    int status = 0;
+    assert_int_equal(kill(child, SIGKILL), 0);
+    while (waitpid(-1, &status, __WALL) != child)
+        continue;
+    assert_true(WIFSIGNALED(status));
 }
 
 bool kill_at(unsigned point, void (*step)(void *arg), void *arg)
@@ -41,12 +57,13 @@ bool kill_at(unsigned point, void (*step)(void *arg), void *arg)
     assert_int_equal(waitpid(child, &status, 0), child);
     if (!WIFSTOPPED(status))
         fail_msg("the child can't be traced: is ptrace forbidden here?");
+    assert_int_equal(ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_TRACECLONE), 0);
+    pid_t stopped = child;
     for (unsigned i = 0; i <= point; i++) {
-        if (!go_on(child))
+        stopped = go_on(child, stopped);
+        if (stopped == 0)
             return false;
     }
-    assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
+    end(child);
     return true;
 }

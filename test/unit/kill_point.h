@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 /* Runs @step(@arg) in a child, which SIGKILL ends at its @point'th stop from 0: each system call of
- * @step has two, before and after.  False: it ran through first.  Fails the test if it can't trace. */
+ * @step and of its threads has two, before and after.  False: it ran through first.  Fails the test if it can't trace. */
 bool kill_at(unsigned point, void (*step)(void *arg), void *arg);
 
 #endif

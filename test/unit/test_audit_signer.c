@@ -2,6 +2,7 @@
 #include "audit_signer.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static void make_key(void)
 
 static void start(int64_t every_ms)
 {
+    bench.admin.existing = true;
     const struct kms_audit_signer_options options = { bench.audit, &bench.admin, bench.keystore,
                                                       "prod.audit", every_ms };
     assert_ok(kms_audit_signer_open(&options, &bench.signer, &bench.err), &bench.err);
@@ -239,7 +241,7 @@ static void a_checkpoint_that_was_not_written_is_none(void **state)
         kms_audit_signer_tick(bench.signer);
     limit_files(RLIM_INFINITY);
     while (kms_audit_where(bench.audit).chain.seq == 1)
-        kms_audit_probe(bench.audit);
+        (void)poll(NULL, 0, 10); /* it tries by itself */
     stop();
     assert_int_equal(audit_rig_check_whole("log.serve").gaps, 1);
     assert_int_equal(checkpoints("log.serve"), 1);
