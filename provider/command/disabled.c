@@ -57,14 +57,14 @@ enum kms_code kms_disabled_forget(const char *state_dir, uint32_t generation, st
     return KMS_OK;
 }
 
-/* One number of seconds and a line end. */
-static bool parse(const char *text, int64_t *ret_utc_s)
+/* @text, of @len bytes and a NUL, is one number of seconds and a line end. */
+static bool parse(const char *text, size_t len, int64_t *ret_utc_s)
 {
     char *end = NULL;
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (text[0] < '1' || text[0] > '9' || errno != 0 || number > UTC_MAX_S || end[0] != '\n' ||
-        end[1] != '\0')
+        end + 1 != text + len)
         return false;
     *ret_utc_s = number;
     return true;
@@ -85,9 +85,10 @@ enum kms_code kms_disabled_since(const char *state_dir, uint32_t generation, int
         *ret_utc_s = 0;
         return KMS_OK;
     }
-    if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (len < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "%s/%s", state_dir, name);
-    if (!parse(text, ret_utc_s))
+    if (!parse(text, (size_t)len, ret_utc_s))
         return kms_fail(err, KMS_E_PRECONDITION,
                         "%s/%s is damaged: delete it, and run key disable %" PRIu32 " again",
                         state_dir, name, generation);

@@ -92,6 +92,7 @@ struct search {
     const struct kms_inspect_options *options;
     struct kms_inspected *found;
     int64_t deleted; /* revision of the newest tombstone; 0: none */
+    int64_t older;   /* of the newest value of history; 0: none */
     bool done;
 };
 
@@ -106,6 +107,8 @@ static enum kms_code visit(void *context, const struct kms_etcd_entry *entry, st
             search->deleted = entry->mod_revision;
         return KMS_OK;
     }
+    if (entry->state == KMS_ETCD_HISTORY && search->older == 0)
+        search->older = entry->mod_revision;
     if (wanted != 0 ? entry->mod_revision != wanted : entry->state != KMS_ETCD_CURRENT)
         return KMS_OK;
     search->done = true;
@@ -118,13 +121,20 @@ static enum kms_code visit(void *context, const struct kms_etcd_entry *entry, st
 
 static enum kms_code fail_absent(const struct search *search, struct kms_error *err)
 {
-    if (search->options->revision == 0 && search->deleted != 0)
+    if (search->options->revision != 0)
+        return kms_fail(err, KMS_E_INVALID, "the key has no value of this revision%s",
+                        search->deleted != 0 || search->older != 0 ? ", but of others" : "");
+    if (search->deleted != 0 && search->older != 0)
         return kms_fail(err, KMS_E_INVALID,
                         "the key was deleted at revision %" PRId64
-                        "; --revision takes an older value, verify --list shows which there are",
+                        "; its last value is there by --revision %" PRId64,
+                        search->deleted, search->older);
+    if (search->deleted != 0)
+        return kms_fail(err, KMS_E_INVALID,
+                        "the key was deleted at revision %" PRId64
+                        ", and no value of it is left in this file",
                         search->deleted);
-    return kms_fail(err, KMS_E_INVALID, "there is no such key%s",
-                    search->options->revision != 0 ? " at this revision" : "");
+    return kms_fail(err, KMS_E_INVALID, "there is no such key");
 }
 
 static enum kms_code read_source(const struct kms_inspect_options *options,
@@ -154,9 +164,28 @@ static enum kms_code read_stdin(struct kms_plaintext *ret_stored, struct kms_err
         return rc;
     if (!kms_fd_read(STDIN_FILENO, buffer.data, buffer.len, &len))
         return kms_fail_errno(err, KMS_E_PRECONDITION, "read", errno, "can't read stdin");
+    if (len == 0)
+        return kms_fail(
+            err, KMS_E_INVALID,
+            "stdin is empty: pipe in a raw value, or name --etcd or --snapshot and KEY");
     if (len > KMS_OBJECT_MAX)
         return kms_fail(err, KMS_E_INVALID, "stdin has more than %d bytes", KMS_OBJECT_MAX);
     return kms_plaintext_copy(ret_stored, (struct kms_bytes){ buffer.data, len }, err);
+}
+
+/* etcdctl get --print-value-only ends a value with a newline that isn't part of it. */
+static void drop_newline(struct kms_inspected *inspected)
+{
+    struct kms_plaintext *stored = &inspected->stored;
+    if (inspected->value.class != KMS_VALUE_MALFORMED || stored->data[stored->len - 1] != '\n')
+        return;
+    const struct kms_bytes shorter = { stored->data, stored->len - 1 };
+    struct kms_value value = kms_value_classify(shorter);
+    if (value.class == KMS_VALUE_MALFORMED)
+        return;
+    kms_command_note("the newline at the end is left out: etcdctl adds one");
+    stored->len = shorter.len;
+    inspected->value = value;
 }
 
 static void inspected_done(struct kms_inspected *inspected)
@@ -175,6 +204,8 @@ static int inspect(const struct kms_inspect_options *options)
         return kms_command_fail(&err);
     const struct kms_bytes stored = { inspected.stored.data, inspected.stored.len };
     inspected.value = kms_value_classify(stored);
+    if (from_stdin)
+        drop_newline(&inspected);
     inspected.name = kms_registry_parse(kms_bytes_of(options->prefix),
                                         kms_bytes_of(options->key != NULL ? options->key : ""));
     if (options->decrypt)

@@ -174,9 +174,10 @@ static uint32_t highest_known(const struct kms_key_scene *scene)
     return highest;
 }
 
-/* After a kill between the key's end and its tombstone only the number is left to do. */
+/* After a kill between the key's end and its tombstone only the number is left to do.  @used: it is
+ * known that there was such a key. */
 static enum kms_code bury_absent(const struct kms_key_scene *scene,
-                                 const struct kms_key_target *target, bool dry_run,
+                                 const struct kms_key_target *target, bool used, bool dry_run,
                                  struct kms_key_outcome *outcome, struct kms_error *err)
 {
     uint32_t generation = target->generation;
@@ -192,7 +193,7 @@ static enum kms_code bury_absent(const struct kms_key_scene *scene,
         return kms_key_report(outcome, "gone", false,
                               "generation %" PRIu32 " is gone and its number buried already",
                               generation);
-    if (generation > highest_known(scene) + 1)
+    if (!used && generation > highest_known(scene) + 1)
         return fail_absent(target, err);
     if (!dry_run)
         rc = kms_request_tombstone(scene->state_dir, generation, err);
@@ -213,11 +214,35 @@ static enum kms_code check_state_dir(const struct kms_key_scene *scene, struct k
                           scene->state_dir);
 }
 
-/* Nobody ever used a key that was made elsewhere and isn't pinned: its number is anybody's choice. */
-static bool was_never_trusted(const struct kms_key_scene *scene, const struct kms_ring_entry *entry)
+static bool is_local(const struct kms_ring_entry *entry)
 {
-    return (entry->kek.known & entry->kek.attributes & KMS_KEK_LOCAL) == 0 &&
-           kms_state_pin(scene->state, entry->generation) == NULL;
+    return (entry->kek.known & entry->kek.attributes & KMS_KEK_LOCAL) != 0;
+}
+
+/* Nobody ever used a key that was made elsewhere and isn't pinned: its number is anybody's choice. */
+static bool was_never_trusted(const struct kms_key_scene *scene,
+                              const struct kms_ring_entry *const *twins, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_local(twins[i]))
+            return false;
+    return kms_state_pin(scene->state, twins[0]->generation) == NULL;
+}
+
+/* Copies first: after a kill in between the one that was made here still tells a rerun that the number
+ * is to be buried. */
+static void put_local_last(const struct kms_ring_entry **twins, size_t count)
+{
+    const struct kms_ring_entry *ordered[KMS_TOKENS_MAX];
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!is_local(twins[i]))
+            ordered[at++] = twins[i];
+    for (size_t i = 0; i < count; i++)
+        if (is_local(twins[i]))
+            ordered[at++] = twins[i];
+    for (size_t i = 0; i < count; i++)
+        twins[i] = ordered[i];
 }
 
 /* One of @twins before the @at'th has the same name, so that what was done to it was done to this one. */
@@ -254,6 +279,7 @@ static enum kms_code remove_key(const struct kms_key_scene *scene,
     const struct kms_kek_info *kek = &entry->kek;
     const struct kms_ring_entry *twins[KMS_TOKENS_MAX];
     size_t twin_count = kms_key_twins(scene, target, entry, twins);
+    put_local_last(twins, twin_count);
     /* the number belongs to the one that stays, too */
     bool twin = count_of(scene, entry->generation) > twin_count;
     outcome->kek = *kek;
@@ -271,7 +297,7 @@ static enum kms_code remove_key(const struct kms_key_scene *scene,
                               "destroyed one key of generation %" PRIu32
                               "; another one has the number, which is not buried",
                               entry->generation);
-    if (was_never_trusted(scene, entry))
+    if (was_never_trusted(scene, twins, twin_count))
         return kms_key_report(outcome, "destroyed", true,
                               "destroyed generation %" PRIu32
                               ", which was made elsewhere and never trusted on this node; its "
@@ -308,7 +334,7 @@ enum kms_code kms_key_cancel(const struct kms_key_scene *scene, const struct kms
                  "hsm-kms key create%s",
                  unasked(scene));
     if (entry == NULL)
-        return bury_absent(scene, target, dry_run, outcome, err);
+        return bury_absent(scene, target, false, dry_run, outcome, err);
     if (entry->adopted)
         return kms_key_refuse(outcome,
                               "generation %" PRIu32
@@ -400,7 +426,7 @@ enum kms_code kms_key_destroy(const struct kms_key_scene *scene,
                  "status shows there that nothing is missed%s",
                  unasked(scene));
     if (entry == NULL)
-        return bury_absent(scene, target, dry_run, outcome, err);
+        return bury_absent(scene, target, warrant->disabled_here, dry_run, outcome, err);
     if (!dry_run && warrant->prove != NULL && !warrant->prove(warrant->context, true, outcome))
         return KMS_OK;
     return remove_key(scene, target, entry, kms_monotonic_ms() + TOKEN_TIMEOUT_MS, dry_run, outcome,

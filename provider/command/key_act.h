@@ -98,7 +98,7 @@ KMS_MUST_CHECK enum kms_code kms_key_set_usable(const struct kms_key_scene *scen
                                                 bool dry_run, struct kms_key_outcome *outcome,
                                                 struct kms_error *err);
 
-/* What shows that nothing needs a key any more.  Borrowed; one of the two. */
+/* What shows that nothing needs a key any more: @verified or @prove.  Borrowed. */
 struct kms_key_warrant {
     const char *verified; /* "<ring>.v<generation>" as typed by the operator, who answers for it */
     /* False: @outcome is refused.  @again: just before the key's end; NULL: nobody can prove it. */
@@ -106,6 +106,7 @@ struct kms_key_warrant {
     /* Before a proof, of a key that is there.  The same; NULL: there is nothing to wait for. */
     bool (*wait)(void *context, struct kms_key_outcome *outcome);
     void *context;
+    bool disabled_here; /* this node recorded that it was: its number is no slip of the finger */
 };
 
 /* Destroys a disabled key and buries its number, if @warrant lets it. */

@@ -8,6 +8,7 @@
 #include "etcd/snapshot.h"
 #include "key_stage.h"
 #include "key_wait.h"
+#include "ledger.h"
 #include "verify.h"
 
 enum { BACKUPS_MAX = 64, SOURCES_MAX = 1 + BACKUPS_MAX };
@@ -27,7 +28,9 @@ enum { DRY_RUN = 896, VERIFIED, BACKUP, PREFIX, NOW }; /* beside the keys of the
 static const struct argp_option argp_options[] = {
     { "backup", BACKUP, "FILE", 0,
       "with --etcd: an etcd snapshot that you keep and that must not need it; repeatable", 2 },
-    { "prefix", PREFIX, "PREFIX", 0, "kube-apiserver's --etcd-prefix (default /registry)", 2 },
+    { "prefix", PREFIX, "PREFIX", 0,
+      "kube-apiserver's --etcd-prefix (default /registry); what is encrypted beyond it counts, too",
+      2 },
     { "i-have-verified", VERIFIED, "RING.vN", 0,
       "instead of --etcd, if that is lost: nothing needs it, you answer for that", 3 },
     { "now", NOW, NULL, 0, "don't wait, as by policy in the configuration; it is still proven", 3 },
@@ -97,14 +100,16 @@ static void sources_done(struct sources *sources)
 static enum kms_code open_sources(struct sources *sources, const struct options *options,
                                   struct kms_error *err)
 {
+    struct kms_error why = { .code = KMS_OK };
     enum kms_code rc = kms_etcd_choice_open(&options->etcd, &sources->items[0], err);
     if (rc != KMS_OK)
         return rc;
     sources->names[sources->count++] = "etcd";
     for (size_t i = 0; i < options->backup_count && rc == KMS_OK; i++) {
-        rc = kms_etcd_snapshot_open(options->backups[i], &sources->items[sources->count], err);
-        if (rc == KMS_OK)
-            sources->names[sources->count++] = options->backups[i];
+        rc = kms_etcd_snapshot_open(options->backups[i], &sources->items[sources->count], &why);
+        if (rc != KMS_OK)
+            return kms_fail(err, rc, "%.150s: %s", options->backups[i], why.msg);
+        sources->names[sources->count++] = options->backups[i];
     }
     return rc;
 }
@@ -123,6 +128,17 @@ static bool is_wait_over(void *context, struct kms_key_outcome *outcome)
     return kms_key_wait_is_over(&proof->wait, outcome);
 }
 
+/* --now: the operator sees what is passed over. */
+static bool skip_wait(void *context, struct kms_key_outcome *outcome)
+{
+    (void)outcome;
+    const struct proof *proof = context;
+    struct kms_key_outcome waited_for = { .refused = false };
+    if (!kms_key_wait_is_over(&proof->wait, &waited_for))
+        kms_command_note("--now skips this: %s", waited_for.text);
+    return true;
+}
+
 /* Again it is etcd alone that is asked, for what was written since: a snapshot stays as it is. */
 static bool prove(void *context, bool again, struct kms_key_outcome *outcome)
 {
@@ -132,8 +148,11 @@ static bool prove(void *context, bool again, struct kms_key_outcome *outcome)
     for (size_t i = 0; i < count; i++) {
         if (kms_verify_can_destroy(&proof->question, proof->sources->items[i], why))
             continue;
-        (void)kms_key_refuse(outcome, "generation %" PRIu32 ", by %.150s: %s",
-                             proof->question.generation, proof->sources->names[i], why);
+        (void)kms_key_refuse(outcome,
+                             "generation %" PRIu32 ", by %.150s: %s; hsm-kms verify --can-destroy "
+                             "%" PRIu32 " lists all",
+                             proof->question.generation, proof->sources->names[i], why,
+                             proof->question.generation);
         return false;
     }
     return true;
@@ -145,6 +164,15 @@ struct input {
     const struct options *options;
     const struct sources *sources;
 };
+
+/* False as well if it can't be told. */
+static bool is_disabled_here(const char *state_dir, uint32_t generation)
+{
+    struct kms_error ignored = { .code = KMS_OK };
+    int64_t since_utc_s = 0;
+    return kms_disabled_since(state_dir, generation, &since_utc_s, &ignored) == KMS_OK &&
+           since_utc_s != 0;
+}
 
 static enum kms_code act(const struct kms_key_stage *stage, const void *context,
                          struct kms_key_outcome *outcome, struct kms_error *err)
@@ -166,15 +194,25 @@ static enum kms_code act(const struct kms_key_stage *stage, const void *context,
                                      .destroy_wait_ms = config->policy.destroy_wait_ms,
                                      .backup_retention_ms = config->policy.backup_retention_ms },
                            .sources = input->sources };
-    struct kms_key_warrant warrant = { .verified = options->verified };
+    struct kms_key_warrant warrant = {
+        .verified = options->verified,
+        .disabled_here = is_disabled_here(stage->scene.state_dir, target->generation),
+    };
     if (input->sources->count > 0) {
         warrant.prove = prove;
-        warrant.wait = options->now ? NULL : is_wait_over;
+        warrant.wait = options->now ? skip_wait : is_wait_over;
         warrant.context = &proof;
     }
+    if (warrant.prove != NULL && proof.wait.backup_retention_ms > 0 &&
+        !kms_ledger_exists(stage->scene.state_dir))
+        kms_command_note("no snapshot was recorded on this node (hsm-kms verify --snapshot FILE "
+                         "--record), so policy.backup_retention has nothing to go by");
     outcome->facts[0].name = "verified_by";
     (void)snprintf(outcome->facts[0].value, sizeof(outcome->facts[0].value), "%s",
                    warrant.prove != NULL ? "proof" : "operator");
+    outcome->facts[1].name = "wait";
+    (void)snprintf(outcome->facts[1].value, sizeof(outcome->facts[1].value), "%s",
+                   warrant.wait == is_wait_over ? "kept" : "skipped");
     enum kms_code rc = kms_key_destroy(&stage->scene, target, &warrant, options->dry_run, outcome,
                                        err);
     /* of a number that never returns it does no harm */

@@ -306,17 +306,38 @@ static enum kms_code settle_waived(const struct kms_key_job *job, const struct k
     return job->dry_run ? KMS_OK : waive(stage, outcome, err);
 }
 
+static const char *find_fact(const struct kms_key_outcome *outcome, const char *name)
+{
+    for (size_t i = 0; i < KMS_KEY_FACTS_MAX && outcome->facts[i].name != NULL; i++)
+        if (strcmp(outcome->facts[i].name, name) == 0)
+            return outcome->facts[i].value;
+    return NULL;
+}
+
+/* A disabled key, or one that is gone, shows no fingerprint; its pin does. */
+static void recall_key_id(const struct kms_key_stage *stage, uint32_t generation,
+                          char key_id[static KMS_KEY_ID_LEN + 1])
+{
+    const struct kms_pin *pin = kms_state_pin(stage->scene.state, generation);
+    if (key_id[0] == '\0' && pin != NULL)
+        kms_key_id_format(stage->scene.ring, generation, pin->fingerprint, key_id);
+}
+
 static void record(const struct kms_key_job *job, const struct kms_key_stage *stage,
                    const struct kms_key_outcome *outcome, enum kms_code code)
 {
     char key_id[KMS_KEY_ID_LEN + 1];
     struct kms_kek_view view = view_of(&stage->keyring, &outcome->kek, key_id);
+    uint32_t generation = view.generation != 0 ? view.generation : job->generation;
+    recall_key_id(stage, generation, key_id);
     const struct kms_audit_command line = {
         .op = job->name,
         .outcome = outcome->refused ? "refused" : outcome->name,
-        .generation = view.generation != 0 ? view.generation : job->generation,
+        .generation = generation,
         .key_id = key_id,
-        .code = code,
+        .verified_by = find_fact(outcome, "verified_by"),
+        .wait = find_fact(outcome, "wait"),
+        .code = outcome->refused ? KMS_E_PRECONDITION : code,
     };
     kms_audit_log_done(&stage->keyring.config, &line);
 }

@@ -79,5 +79,13 @@ static bool are_backups_old(const struct kms_key_wait *wait, struct kms_key_outc
 
 bool kms_key_wait_is_over(const struct kms_key_wait *wait, struct kms_key_outcome *outcome)
 {
-    return was_disabled_long_enough(wait, outcome) && are_backups_old(wait, outcome);
+    if (was_disabled_long_enough(wait, outcome))
+        return are_backups_old(wait, outcome);
+    /* both at once: whoever skips the one by --now skips the other */
+    const struct kms_key_outcome disabled = *outcome;
+    if (!are_backups_old(wait, outcome)) {
+        const struct kms_key_outcome backups = *outcome;
+        (void)kms_key_refuse(outcome, "%.480s. And %.480s", disabled.text, backups.text);
+    }
+    return false;
 }

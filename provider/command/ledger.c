@@ -15,6 +15,10 @@
 
 #define FILE_NAME "snapshots.jsonl"
 
+static const json_int_t UTC_MAX_S = 253402300799; /* 9999-12-31T23:59:59Z */
+/* Of values: more than an etcd has, and too few for any sum of them to overflow. */
+static const json_int_t COUNT_MAX = INT64_C(1) << 40;
+
 static void release(json_t *const *value)
 {
     json_decref(*value);
@@ -32,6 +36,13 @@ static enum kms_code open_dir(const char *state_dir, int *ret_fd, struct kms_err
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "state_dir %s", state_dir);
     *ret_fd = fd;
     return KMS_OK;
+}
+
+bool kms_ledger_exists(const char *state_dir)
+{
+    struct kms_error ignored = { .code = KMS_OK };
+    KMS_CLEANUP(kms_fd_done) int dir = -1;
+    return open_dir(state_dir, &dir, &ignored) == KMS_OK && faccessat(dir, FILE_NAME, F_OK, 0) == 0;
 }
 
 /* --- adding --- */
@@ -56,20 +67,32 @@ static char *line_text(const struct kms_ledger_line *line)
     return object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
 }
 
-/* A command that was killed told nobody that its line was there. */
-static bool cut_incomplete(int fd)
+/* A command that was killed told nobody that its line was there: it is cut off.  An editor may leave
+ * out the end of a whole one, which is kept: no part of a line is JSON. */
+static bool end_or_cut(int fd, off_t at, size_t len)
+{
+    KMS_CLEANUP(free_text) char *text = malloc(len);
+    if (text == NULL || pread(fd, text, len, at) != (ssize_t)len)
+        return false;
+    KMS_CLEANUP(release) json_t *line = json_loadb(text, len, 0, NULL);
+    return line != NULL ? dprintf(fd, "\n") == 1 : ftruncate(fd, at) == 0;
+}
+
+static bool end_last_line(int fd)
 {
     off_t end = lseek(fd, 0, SEEK_END);
     char last = '\0';
     off_t at = end;
     while (at > 0 && pread(fd, &last, 1, at - 1) == 1 && last != '\n')
         at--;
-    return end >= 0 && (at == 0 || last == '\n') && (at == end || ftruncate(fd, at) == 0);
+    if (end < 0 || (at > 0 && last != '\n'))
+        return false;
+    return at == end || end_or_cut(fd, at, (size_t)(end - at));
 }
 
 static bool add_line(int dir_fd, int fd, const char *text)
 {
-    return cut_incomplete(fd) && dprintf(fd, "%s\n", text) == (int)strlen(text) + 1 &&
+    return end_last_line(fd) && dprintf(fd, "%s\n", text) == (int)strlen(text) + 1 &&
            fsync(fd) == 0 && fsync(dir_fd) == 0;
 }
 
@@ -99,6 +122,13 @@ struct search {
     int64_t since_utc_s;
 };
 
+/* A number from 0 to @max. */
+static bool is_number(const json_t *value, json_int_t max)
+{
+    return json_is_integer(value) && json_integer_value(value) >= 0 &&
+           json_integer_value(value) <= max;
+}
+
 /* How many values of @keys are under the generation.  False: it can't be read. */
 static bool count_values(const json_t *keys, const struct search *search, uint64_t *ret_values)
 {
@@ -109,7 +139,7 @@ static bool count_values(const json_t *keys, const struct search *search, uint64
         const json_t *current = json_object_get(item, "current");
         const json_t *history = json_object_get(item, "history");
         struct kms_key_id key_id;
-        if (text == NULL || !json_is_integer(current) || !json_is_integer(history))
+        if (text == NULL || !is_number(current, COUNT_MAX) || !is_number(history, COUNT_MAX))
             return false;
         if (kms_key_id_parse(search->ring, kms_bytes_of(text), &key_id) &&
             key_id.generation == search->generation)
@@ -128,7 +158,7 @@ static bool look_at(const json_t *line, const struct search *search, bool *found
     const char *digits = json_string_value(json_object_get(line, "sha256"));
     struct kms_ledger_need seen = { .utc_s = json_integer_value(time) };
     if (json_integer_value(json_object_get(line, "version")) != KMS_LEDGER_VERSION ||
-        !json_is_integer(time) || !json_is_integer(unsure) || !json_is_array(keys) ||
+        !is_number(time, UTC_MAX_S) || !is_number(unsure, COUNT_MAX) || !json_is_array(keys) ||
         digits == NULL || !kms_hex_decode(digits, seen.sha256, KMS_SHA256_LEN) ||
         !count_values(keys, search, &seen.values))
         return false;

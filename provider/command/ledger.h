@@ -32,6 +32,9 @@ KMS_MUST_CHECK enum kms_code kms_ledger_append(const char *state_dir,
                                                const struct kms_ledger_line *line,
                                                struct kms_error *err);
 
+/* Whether anything was ever recorded on this node. */
+bool kms_ledger_exists(const char *state_dir);
+
 struct kms_ledger_need {
     uint8_t sha256[KMS_SHA256_LEN];
     int64_t utc_s;

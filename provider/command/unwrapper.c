@@ -66,6 +66,13 @@ static bool is_barred(enum kms_code rc)
     return rc == KMS_E_PRECONDITION || rc == KMS_E_INVALID;
 }
 
+/* What isn't on the token any more can't be destroyed there, and is looked for by its label. */
+static bool is_wanted(const struct kms_unwrapper *unwrapper, const struct kms_ring_entry *entry)
+{
+    return entry->state != KMS_KEK_MISSING &&
+           (unwrapper->wanted == 0 || entry->generation == unwrapper->wanted);
+}
+
 /* Under another KEK than @named (NULL: any), if there is one.  Else @otherwise, because of @why. */
 static enum kms_code try_others(const struct kms_unwrapper *unwrapper,
                                 const struct kms_ring_entry *named, const struct sealed *sealed,
@@ -74,8 +81,12 @@ static enum kms_code try_others(const struct kms_unwrapper *unwrapper,
 {
     for (size_t i = 0; i < unwrapper->snapshot->count; i++) {
         const struct kms_ring_entry *entry = &unwrapper->snapshot->entries[i];
-        if (entry == named || !entry->may_unwrap)
+        if (entry == named)
             continue;
+        if (!entry->may_unwrap) {
+            ret_proof->untried |= is_wanted(unwrapper, entry);
+            continue;
+        }
         KMS_CLEANUP(kms_secret_done) struct kms_secret seed = { 0 };
         enum kms_code rc = unwrap(unwrapper, entry, sealed, &seed, err);
         if (rc == KMS_OK) {
@@ -86,6 +97,7 @@ static enum kms_code try_others(const struct kms_unwrapper *unwrapper,
         }
         if (rc != KMS_E_CORRUPT && !is_barred(rc))
             return rc;
+        ret_proof->untried |= is_barred(rc) && is_wanted(unwrapper, entry);
     }
     return conclude(ret_proof, otherwise, why);
 }

@@ -12,6 +12,7 @@ struct kms_unwrapper {
     const char *ring;
     struct kms_keystore *keystore;
     const struct kms_snapshot *snapshot;
+    uint32_t wanted; /* the generation that the question is about; 0: any */
 };
 
 /* As struct kms_prover wants it; @unwrapper is a kms_unwrapper.  Blocks on the token.  Fails when the

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "audit_log.h"
 #include "command.h"
 #include "config.h"
 #include "etcd/registry.h"
@@ -14,6 +16,8 @@
 #include "own_file.h"
 #include "text.h"
 #include "unwrapper.h"
+
+#define PROOF_OP "verify-prove"
 
 enum {
     SOCKET = 768, /* beside the keys of the children */
@@ -265,12 +269,40 @@ static struct kms_report_options report_options(const struct kms_verify_options 
     };
 }
 
+bool kms_verify_reads_all(const struct kms_verify_options *options)
+{
+    return options->destroy != 0 || options->remove != NULL || options->record;
+}
+
+/* The HSM unwrapped seeds for whoever ran this. */
+static void audit_proof(const struct kms_verify_result *result)
+{
+    const struct kms_report_totals *totals = kms_report_totals(result->report);
+    char outcome[96];
+    (void)snprintf(outcome, sizeof(outcome), "%s: %" PRIu64 " of %" PRIu64 " DEK sources unwrapped",
+                   kms_verdict_name(result->verdict.kind), totals->proven, totals->sources);
+    const struct kms_audit_command line = { .op = PROOF_OP,
+                                            .outcome = outcome,
+                                            .generation = result->options->destroy };
+    kms_audit_log_done(&result->ring->keyring.config, &line);
+}
+
+static int fail_report(const struct kms_verify_options *options, const struct kms_verify_ring *ring,
+                       const struct kms_error *err)
+{
+    const struct kms_audit_command line = { .op = PROOF_OP, .code = err->code };
+    if (options->prove)
+        kms_audit_log_done(&ring->keyring.config, &line);
+    return kms_command_fail(err);
+}
+
 static int report(const struct kms_verify_options *options, const struct kms_verify_ring *ring,
                   struct kms_etcd_source *source, FILE *list, struct kms_error *err)
 {
     struct kms_unwrapper unwrapper = { .ring = ring->name,
                                        .keystore = ring->keyring.keystore,
-                                       .snapshot = ring->snapshot };
+                                       .snapshot = ring->snapshot,
+                                       .wanted = options->destroy };
     const struct kms_prover prover = { .context = &unwrapper, .prove = kms_unwrapper_prove };
     struct kms_report_options asked = report_options(options, ring, list);
     if (options->prove)
@@ -282,16 +314,28 @@ static int report(const struct kms_verify_options *options, const struct kms_ver
                                         .summary = &summary,
                                         .started_utc_s = kms_utc_s(),
                                         .duration_ms = -kms_monotonic_ms() };
+    const char *below = kms_verify_reads_all(options) ? NULL : options->prefix;
     if (kms_report_open(&asked, &made, err) != KMS_OK ||
-        kms_verify_read(source, options->prefix, made, &summary, err) != KMS_OK)
-        return kms_command_fail(err);
+        kms_verify_read(source, below, made, &summary, err) != KMS_OK)
+        return fail_report(options, ring, err);
     result.report = made;
     result.duration_ms += kms_monotonic_ms();
     result.verdict = kms_report_verdict(made, &summary);
     print(&result);
-    if (options->record && kms_verify_record(&result, err) != KMS_OK)
-        return kms_command_fail(err);
-    return exit_code(result.verdict.kind);
+    if (options->prove)
+        audit_proof(&result);
+    int code = options->record ? kms_verify_record(&result) : KMS_EXIT_OK;
+    return code == KMS_EXIT_OK ? exit_code(result.verdict.kind) : code;
+}
+
+/* Nothing is unwrapped that the audit log doesn't have. */
+static int answer(const struct kms_verify_options *options, const struct kms_verify_ring *ring,
+                  struct kms_etcd_source *source, FILE *list, struct kms_error *err)
+{
+    if (options->prove &&
+        kms_audit_log_begin(&ring->keyring.config, PROOF_OP, options->destroy, err) != KMS_OK)
+        return kms_audit_log_refuse(err);
+    return report(options, ring, source, list, err);
 }
 
 static int verify(struct kms_verify_options *options)
@@ -308,7 +352,7 @@ static int verify(struct kms_verify_options *options)
         rc = kms_own_file_open(options->list_path, &list, &err);
     if (rc == KMS_OK)
         rc = kms_verify_ring_find(&ring, options, &err);
-    int code = rc == KMS_OK ? report(options, &ring, source, list, &err) : kms_command_fail(&err);
+    int code = rc == KMS_OK ? answer(options, &ring, source, list, &err) : kms_command_fail(&err);
     if (list != NULL && kms_own_file_finish(list, options->list_path, &err) != KMS_OK)
         code = kms_command_fail(&err);
     return code;

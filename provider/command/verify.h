@@ -33,6 +33,9 @@ struct kms_verify_options {
     uint32_t destroy;
 };
 
+/* Whether all of etcd matters, and not only what is below the prefix. */
+bool kms_verify_reads_all(const struct kms_verify_options *options);
+
 /* --- verify_ring.c: the keys of the ring --- */
 
 /* Caller owns the struct, which starts as zeros. */
@@ -58,7 +61,8 @@ KMS_MUST_CHECK enum kms_code kms_verify_ring_find(struct kms_verify_ring *ring,
 
 /* --- verify_read.c: all values of an etcd --- */
 
-/* Reads what is below @prefix, as kube-apiserver has it of its --etcd-prefix, into @report.  Blocks, with
+/* Reads what is below @prefix, as kube-apiserver has it of its --etcd-prefix, or with NULL all there is, into
+ * @report: where one value more that needs a key would matter.  Blocks, with
  * progress on a terminal; SIGINT ends it, which ret_summary->stopped tells.  As kms_etcd_read(). */
 KMS_MUST_CHECK enum kms_code kms_verify_read(struct kms_etcd_source *source, const char *prefix,
                                              struct kms_report *report,
@@ -97,15 +101,16 @@ void kms_verify_print_text(const struct kms_verify_result *result);
 void kms_verify_print_json(const struct kms_verify_result *result);
 void kms_verify_print_csv(const struct kms_verify_result *result);
 
-/* "labelled" or "proven". */
+/* Of the whole report: "proven" only if each distinct DEK source was unwrapped, and there is one;
+ * "partly-proven" if some were, else "labelled". */
 const char *kms_verify_level(const struct kms_verify_result *result);
 
 /* --- verify_record.c: the ledger of snapshots --- */
 
-/* Durably adds the snapshot, which was read in whole and proven, to state_dir's ledger.
- * KMS_E_PRECONDITION: it is no such snapshot, or the ledger can't be written. */
-KMS_MUST_CHECK enum kms_code kms_verify_record(const struct kms_verify_result *result,
-                                               struct kms_error *err);
+/* Durably adds the snapshot, which was read in whole and proven, to state_dir's ledger.  Returns an exit
+ * code and says why it isn't KMS_EXIT_OK: it is no such snapshot, or the ledger can't be written;
+ * KMS_EXIT_REFUSED: the audit log can't be. */
+int kms_verify_record(const struct kms_verify_result *result);
 
 /* --- verify_progress.c: on a terminal --- */
 

@@ -37,32 +37,34 @@ static struct ids list_ids(const struct kms_verify_question *question)
     return ids;
 }
 
-/* The first values that need it, behind what is in @why. */
+/* The first values that need it, or else that nobody can read, behind what is in @why. */
 static void name_first(const struct kms_report *report, char why[static KMS_VERIFY_WHY_MAX])
 {
-    const struct kms_findings_list *list =
-        &kms_report_findings(report)->lists[KMS_LISTED_DEPENDENT];
+    const struct kms_findings_list *lists = kms_report_findings(report)->lists;
+    const struct kms_findings_list *list = lists[KMS_LISTED_DEPENDENT].count > 0
+                                               ? &lists[KMS_LISTED_DEPENDENT]
+                                               : &lists[KMS_FINDING_LOST_KEY];
     for (size_t i = 0; i < list->kept && i < NAMED_MAX; i++) {
         const struct kms_findings_item *item = &list->items[i];
-        char *key = kms_text_escape(item->key);
+        char *key = kms_text_escape(item->key), *id = kms_text_escape(item->key_id);
         size_t len = strlen(why);
-        (void)snprintf(why + len, KMS_VERIFY_WHY_MAX - len, "%s%.*s%s",
-                       i == 0 ? ". The first: " : ", ", (int)NAME_SHOWN, key,
+        (void)snprintf(why + len, KMS_VERIFY_WHY_MAX - len, "%s%.*s under %.*s%s",
+                       i == 0 ? ". The first: " : ", ", (int)NAME_SHOWN, key, (int)NAME_SHOWN, id,
                        item->history ? " (history)" : "");
         free(key);
+        free(id);
     }
 }
 
-static enum kms_code judge(const struct kms_report_options *options,
-                           const struct kms_verify_question *question,
-                           struct kms_etcd_source *source, bool *ret_free,
-                           char ret_why[static KMS_VERIFY_WHY_MAX], struct kms_error *err)
+static enum kms_code judge(const struct kms_report_options *options, struct kms_etcd_source *source,
+                           bool *ret_free, char ret_why[static KMS_VERIFY_WHY_MAX],
+                           struct kms_error *err)
 {
     KMS_CLEANUP(kms_report_close_ptr) struct kms_report *report = NULL;
     KMS_CLEANUP(kms_etcd_summary_done) struct kms_etcd_summary summary = { 0 };
     enum kms_code rc = kms_report_open(options, &report, err);
     if (rc == KMS_OK)
-        rc = kms_verify_read(source, question->prefix, report, &summary, err);
+        rc = kms_verify_read(source, NULL, report, &summary, err);
     if (rc != KMS_OK)
         return rc;
     const struct kms_verdict verdict = kms_report_verdict(report, &summary);
@@ -77,7 +79,8 @@ bool kms_verify_can_destroy(const struct kms_verify_question *question,
 {
     struct kms_unwrapper unwrapper = { .ring = question->ring,
                                        .keystore = question->keystore,
-                                       .snapshot = question->snapshot };
+                                       .snapshot = question->snapshot,
+                                       .wanted = question->generation };
     const struct kms_prover prover = { .context = &unwrapper, .prove = kms_unwrapper_prove };
     KMS_CLEANUP(ids_done) struct ids ids = list_ids(question);
     const struct kms_report_options options = {
@@ -92,7 +95,7 @@ bool kms_verify_can_destroy(const struct kms_verify_question *question,
     };
     struct kms_error err = { .code = KMS_OK };
     bool is_free = false;
-    if (judge(&options, question, source, &is_free, ret_why, &err) != KMS_OK)
+    if (judge(&options, source, &is_free, ret_why, &err) != KMS_OK)
         (void)snprintf(ret_why, KMS_VERIFY_WHY_MAX, "it can't be told: %s", err.msg);
     return is_free;
 }

@@ -67,6 +67,8 @@ static json_t *totals_json(const struct kms_report_totals *totals)
     set_count(object, &totals->values);
     kms_json_set(object, "deleted", number(totals->deleted));
     kms_json_set(object, "promoted", number(totals->promoted));
+    kms_json_set(object, "allowed", number(totals->allowed));
+    kms_json_set(object, "beyond_prefix", number(totals->beyond));
     kms_json_set(object, "dek_sources", number(totals->sources));
     kms_json_set(object, "proven", number(totals->proven));
     kms_json_set(object, "opened", number(totals->opened));
@@ -93,6 +95,7 @@ static json_t *keys_json(const struct kms_tally *tally)
         set_key(item, &keys[i]);
         set_count(item, &keys[i].values);
         kms_json_set(item, "dek_sources", number(keys[i].sources));
+        kms_json_set(item, "proven", number(keys[i].proven));
         kms_json_set(item, "lost", json_boolean(keys[i].lost));
         kms_json_append(array, item);
     }
@@ -164,12 +167,24 @@ static json_t *absent_json(const struct kms_verify_result *result)
     return array;
 }
 
+static json_t *names_json(const struct kms_verify_names *names)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < names->count; i++)
+        kms_json_append(array, kms_json_text(names->items[i]));
+    return array;
+}
+
 static json_t *question_json(const struct kms_verify_options *options)
 {
     json_t *object = json_object();
     kms_json_set(object, "can_destroy",
                  options->destroy != 0 ? json_integer(options->destroy) : json_null());
     kms_json_set(object, "can_remove_provider", kms_json_text(options->remove));
+    kms_json_set(object, "all_of_etcd", json_boolean(kms_verify_reads_all(options)));
+    kms_json_set(object, "expected", names_json(&options->expected));
+    kms_json_set(object, "allowed", names_json(&options->allowed));
+    kms_json_set(object, "exempt", names_json(&options->exempt));
     return object;
 }
 
@@ -211,6 +226,12 @@ static void put_cell(struct kms_bytes bytes)
     free(text);
 }
 
+/* Of what is under one key: a DEK source that wasn't unwrapped, or isn't one, is as good as its label. */
+static const char *row_level(const struct kms_tally_key *key)
+{
+    return key->sources > 0 && key->proven == key->sources ? "proven" : "labelled";
+}
+
 void kms_verify_print_csv(const struct kms_verify_result *result)
 {
     struct kms_tally *tally = kms_report_tally(result->report);
@@ -218,7 +239,9 @@ void kms_verify_print_csv(const struct kms_verify_result *result)
     const struct kms_tally_resource *resources = kms_tally_resources(tally, &ignored);
     const struct kms_tally_key *keys = kms_tally_keys(tally, &ignored);
     const struct kms_tally_row *rows = kms_tally_rows(tally, &count);
-    (void)fputs("group,resource,encryption,provider,key_id,current,history,level\r\n", stdout);
+    const char *extent = result->summary->stopped ? "partial" : "whole";
+    (void)fputs("group,resource,encryption,provider,key_id,current,history,level,extent\r\n",
+                stdout);
     for (size_t i = 0; i < count; i++) {
         const struct kms_tally_key *key = &keys[rows[i].key];
         if (rows[i].values.current + rows[i].values.history == 0)
@@ -228,7 +251,7 @@ void kms_verify_print_csv(const struct kms_verify_result *result)
         put_cell(kms_bytes_of(key->others ? "others" : kms_value_class_name(key->class)));
         put_cell(key->provider);
         put_cell(key->key_id);
-        (void)printf("%" PRIu64 ",%" PRIu64 ",%s\r\n", rows[i].values.current,
-                     rows[i].values.history, kms_verify_level(result));
+        (void)printf("%" PRIu64 ",%" PRIu64 ",%s,%s\r\n", rows[i].values.current,
+                     rows[i].values.history, row_level(key), extent);
     }
 }

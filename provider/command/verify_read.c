@@ -49,10 +49,10 @@ enum kms_code kms_verify_read(struct kms_etcd_source *source, const char *prefix
                               struct kms_error *err)
 {
     struct run run = { .report = report };
-    char *below = reading_prefix(prefix);
-    const struct kms_etcd_query query = {
-        .prefix = kms_bytes_of(below), .visit = visit, .context = &run, .stop = &stop
-    };
+    char *below = prefix != NULL ? reading_prefix(prefix) : NULL;
+    struct kms_etcd_query query = { .visit = visit, .context = &run, .stop = &stop };
+    if (below != NULL)
+        query.prefix = kms_bytes_of(below);
     catch_interrupt();
     kms_progress_start(&run.progress);
     enum kms_code rc = kms_etcd_read(source, &query, ret_summary, err);

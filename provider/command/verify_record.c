@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit_log.h"
 #include "command.h"
 #include "ledger.h"
 #include "text.h"
@@ -32,32 +33,55 @@ static size_t list_keys(const struct kms_verify_result *result, struct kms_ledge
     return listed;
 }
 
-/* Values whose KEK isn't what their key_id says, or has no place among the keys that are counted. */
+/* Values whose KEK isn't what their key_id says, or that couldn't be tried, or that have no place among the
+ * keys that are counted. */
 static uint64_t count_unsure(struct kms_report *report)
 {
     size_t count = 0;
     const struct kms_tally_key *others = kms_tally_keys(kms_report_tally(report), &count);
     const struct kms_findings_list *lists = kms_report_findings(report)->lists;
     return others->values.current + others->values.history + lists[KMS_FINDING_SWAPPED].count +
-           lists[KMS_FINDING_CORRUPT_SEED].count + lists[KMS_FINDING_MALFORMED].count;
+           lists[KMS_FINDING_CORRUPT_SEED].count + lists[KMS_FINDING_UNPROVEN].count +
+           lists[KMS_FINDING_MALFORMED].count + kms_report_totals(report)->untried;
 }
 
-enum kms_code kms_verify_record(const struct kms_verify_result *result, struct kms_error *err)
+static enum kms_code check(const struct kms_verify_result *result, struct kms_error *err)
 {
-    const char *state_dir = result->ring->keyring.config.state_dir;
     if (result->verdict.kind == KMS_VERDICT_PARTIAL)
         return kms_fail(err, KMS_E_PRECONDITION, "a part of a snapshot isn't recorded");
     if (result->summary->kind != KMS_ETCD_SNAPSHOT)
         return kms_fail(err, KMS_E_PRECONDITION,
                         "it isn't recorded: it lacks the SHA-256 of etcdctl snapshot save");
+    return KMS_OK;
+}
+
+static enum kms_code append(const struct kms_verify_result *result, struct kms_error *err)
+{
     KMS_CLEANUP(free_keys) struct kms_ledger_key *keys = NULL;
     struct kms_ledger_line line = { .utc_s = result->started_utc_s,
                                     .unsure = count_unsure(result->report) };
     memcpy(line.sha256, result->summary->sha256, sizeof(line.sha256));
     line.key_count = list_keys(result, &keys);
     line.keys = keys;
-    enum kms_code rc = kms_ledger_append(state_dir, &line, err);
-    if (rc == KMS_OK)
-        kms_command_note("recorded in %s/snapshots.jsonl", state_dir);
-    return rc;
+    return kms_ledger_append(result->ring->keyring.config.state_dir, &line, err);
+}
+
+/* Nothing is recorded that the audit log doesn't have: a ledger decides what may be destroyed. */
+int kms_verify_record(const struct kms_verify_result *result)
+{
+    const struct kms_config *config = &result->ring->keyring.config;
+    struct kms_audit_command line = { .op = "verify-record" };
+    struct kms_error err = { .code = KMS_OK };
+    if (check(result, &err) != KMS_OK)
+        return kms_command_fail(&err);
+    if (kms_audit_log_begin(config, line.op, 0, &err) != KMS_OK)
+        return kms_audit_log_refuse(&err);
+    line.code = append(result, &err);
+    if (line.code == KMS_OK)
+        line.outcome = "recorded";
+    kms_audit_log_done(config, &line);
+    if (line.code != KMS_OK)
+        return kms_command_fail(&err);
+    kms_command_note("recorded in %s/snapshots.jsonl", config->state_dir);
+    return KMS_EXIT_OK;
 }

@@ -10,7 +10,10 @@
 
 const char *kms_verify_level(const struct kms_verify_result *result)
 {
-    return result->options->prove ? "proven" : "labelled";
+    const struct kms_report_totals *totals = kms_report_totals(result->report);
+    if (!result->options->prove || totals->proven == 0)
+        return "labelled";
+    return totals->proven == totals->sources ? "proven" : "partly-proven";
 }
 
 KMS_PRINTF(2, 3) static void print_field(const char *name, const char *fmt, ...)
@@ -70,9 +73,28 @@ static void print_level(const struct kms_verify_result *result)
         print_field("level", "labelled: key_ids were read; who can write etcd can forge them");
     else
         print_field("level",
-                    "proven: the HSM unwrapped %" PRIu64 " of %" PRIu64 " DEK sources; %" PRIu64
+                    "%s: the HSM unwrapped %" PRIu64 " of %" PRIu64 " DEK sources; %" PRIu64
                     " objects were opened",
-                    totals->proven, totals->sources, totals->opened);
+                    kms_verify_level(result), totals->proven, totals->sources, totals->opened);
+}
+
+/* What makes "clean" say less than it would of all values. */
+static void print_names(const char *what, const struct kms_verify_names *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        print_field(i == 0 ? "asked" : "", "%s %.300s", what, names->items[i]);
+}
+
+static void print_question(const struct kms_verify_result *result)
+{
+    const struct kms_report_totals *totals = kms_report_totals(result->report);
+    print_names("only", &result->options->expected);
+    print_names("may be in the clear:", &result->options->exempt);
+    print_names("as good as the promoted key:", &result->options->allowed);
+    if (kms_verify_reads_all(result->options))
+        print_field("asked",
+                    "of all of etcd; %" PRIu64 " encrypted value(s) aren't below the prefix %.200s",
+                    totals->beyond, result->options->prefix);
 }
 
 static void print_head(const struct kms_verify_result *result)
@@ -87,11 +109,14 @@ static void print_head(const struct kms_verify_result *result)
                 (int)(result->duration_ms % 1000));
     print_level(result);
     print_field("promoted", "%s (by %s)", result->ring->key_id, result->ring->from);
+    print_question(result);
     print_field("values",
                 "%" PRIu64 " current, of them %" PRIu64 " under the promoted key; %" PRIu64
                 " history, %" PRIu64 " tombstones; %" PRIu64 " distinct DEK sources",
                 totals->values.current, totals->promoted, totals->values.history, totals->deleted,
                 totals->sources);
+    if (result->options->allowed.count > 0)
+        print_field("", "%" PRIu64 " current under an allowed key", totals->allowed);
 }
 
 /* --- tables --- */

@@ -13,6 +13,9 @@
 #include "pack.h"
 #include "status.h"
 
+#define STATUS_METHOD "/etcdserverpb.Maintenance/Status"
+enum { OTHER_MS = 3000 }; /* for endpoints that aren't read from */
+
 struct client {
     struct kms_etcd_source source; /* first: it is what callers hold */
     struct kms_etcd_endpoint endpoints[KMS_ETCD_ENDPOINTS_MAX];
@@ -108,8 +111,8 @@ static enum kms_code ask_status(struct reading *reading, struct kms_error *err)
 {
     const Etcd__StatusRequest request = ETCD__STATUS_REQUEST__INIT;
     KMS_CLEANUP(kms_etcd_reply_done) struct kms_etcd_reply reply = { 0 };
-    enum kms_code rc = call(reading->client, "/etcdserverpb.Maintenance/Status", &request.base,
-                            reading->query->stop, &reply, err);
+    enum kms_code rc = call(reading->client, STATUS_METHOD, &request.base, reading->query->stop,
+                            &reply, err);
     if (rc != KMS_OK || stopped(reading))
         return rc;
     if (reply.status != GRPC_STATUS_OK)
@@ -212,9 +215,48 @@ static enum kms_code read_page(struct reading *reading, struct kms_error *err)
     return kms_etcd_pager_shrink(&reading->pager) ? KMS_OK : fail_too_large(reading, err);
 }
 
+/* One that isn't there may be a member that is down. */
+static enum kms_code compare_cluster(const struct reading *reading, size_t at,
+                                     struct kms_error *err)
+{
+    const struct client *client = reading->client;
+    const Etcd__StatusRequest request = ETCD__STATUS_REQUEST__INIT;
+    KMS_CLEANUP(kms_secret_done) struct kms_secret packed = { 0 };
+    KMS_CLEANUP(kms_etcd_reply_done) struct kms_etcd_reply reply = { 0 };
+    int64_t timeout_ms = client->timeout_ms < OTHER_MS ? client->timeout_ms : OTHER_MS;
+    enum kms_code rc = kms_pack(&request.base, &packed, err);
+    if (rc == KMS_OK)
+        rc = kms_etcd_channel_call(client->channels[at], STATUS_METHOD, kms_secret_bytes(&packed),
+                                   timeout_ms, reading->query->stop, &reply, err);
+    if (rc != KMS_OK || reply.status != GRPC_STATUS_OK)
+        return rc;
+    Etcd__StatusResponse *status = etcd__status_response__unpack(NULL, reply.len, reply.data);
+    if (status != NULL && status->header != NULL &&
+        status->header->cluster_id != reading->summary->cluster_id)
+        rc = kms_fail(err, KMS_E_PRECONDITION,
+                      "etcd at %s belongs to another cluster than %s: only one is read, so name "
+                      "endpoints of one cluster",
+                      client->endpoints[at].target, endpoint_of(client));
+    if (status != NULL)
+        etcd__status_response__free_unpacked(status, NULL);
+    return rc;
+}
+
+/* Whoever names two clusters thinks that both are read. */
+static enum kms_code compare_clusters(const struct reading *reading, struct kms_error *err)
+{
+    enum kms_code rc = KMS_OK;
+    for (size_t i = 0; rc == KMS_OK && i < reading->client->count && !stopped(reading); i++)
+        if (i != reading->client->at)
+            rc = compare_cluster(reading, i, err);
+    return rc;
+}
+
 static enum kms_code read_pages(struct reading *reading, struct kms_error *err)
 {
     enum kms_code rc = ask_status(reading, err);
+    if (rc == KMS_OK)
+        rc = compare_clusters(reading, err);
     while (rc == KMS_OK && !reading->pager.done && !stopped(reading))
         rc = read_page(reading, err);
     reading->summary->stopped = rc == KMS_OK && stopped(reading) && !reading->pager.done;

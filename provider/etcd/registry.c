@@ -135,12 +135,18 @@ static bool take_head(struct kms_bytes *bytes, struct kms_bytes head)
     return true;
 }
 
+/* What is left of @key begins with a slash if it is one of kube-apiserver's. */
+static bool take_prefix(struct kms_bytes *key, struct kms_bytes prefix)
+{
+    prefix = trim_slashes(prefix);
+    return prefix.len == 0 || take_head(key, prefix);
+}
+
 /* False: not below the prefix, an empty part, or too many. */
 static bool split(struct kms_bytes prefix, struct kms_bytes key, struct key_parts *ret_parts)
 {
     struct key_parts parts = { .count = 0 };
-    prefix = trim_slashes(prefix);
-    if (prefix.len > 0 && !take_head(&key, prefix))
+    if (!take_prefix(&key, prefix))
         return false;
     while (key.len > 0) {
         const uint8_t *start = key.data + 1;
@@ -243,4 +249,9 @@ struct kms_registry_name kms_registry_parse(struct kms_bytes prefix, struct kms_
     if (memchr(parts.part[0].data, '.', parts.part[0].len) != NULL)
         return name_custom(&parts);
     return name_plain(&parts);
+}
+
+bool kms_registry_is_below(struct kms_bytes prefix, struct kms_bytes key)
+{
+    return take_prefix(&key, prefix) && key.len > 0 && key.data[0] == '/';
 }

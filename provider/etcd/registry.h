@@ -48,5 +48,7 @@ struct kms_registry_name {
 /* Names @key, which is below @prefix (KMS_REGISTRY_PREFIX; slashes around it don't matter).  Always
  * has an answer.  Pure; allocates nothing. */
 struct kms_registry_name kms_registry_parse(struct kms_bytes prefix, struct kms_bytes key);
+/* Whether @key is below @prefix at all, as above. */
+bool kms_registry_is_below(struct kms_bytes prefix, struct kms_bytes key);
 
 #endif

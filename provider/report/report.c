@@ -27,6 +27,7 @@ struct visit {
     struct kms_value value;
     struct kms_key_id key_id;
     bool of_ring; /* @key_id is filled */
+    bool below;   /* the prefix */
     bool judged;  /* it is asked about */
     struct kms_tally_place place;
 };
@@ -100,9 +101,13 @@ static enum kms_code judge_kms(const struct visit *visit, struct kms_error *err)
 {
     const struct kms_report_options *options = &visit->report->options;
     struct kms_bytes key_id = visit->value.key_id;
-    if (is_one_of(key_id, &options->key_id, 1) ||
-        is_one_of(key_id, options->allowed, options->allowed_count)) {
-        visit->report->totals.promoted++;
+    struct kms_report_totals *totals = &visit->report->totals;
+    if (is_one_of(key_id, &options->key_id, 1)) {
+        totals->promoted++;
+        return KMS_OK;
+    }
+    if (is_one_of(key_id, options->allowed, options->allowed_count)) {
+        totals->allowed++;
         return KMS_OK;
     }
     if (!visit->of_ring)
@@ -164,7 +169,9 @@ static bool needs_provider(const struct visit *visit, const char *provider)
         return kms_bytes_equal(visit->value.provider, kms_bytes_of(provider));
     if (kms_value_is_plaintext(&visit->value))
         return strcmp(provider, "identity") == 0 && visit->name.exempt == NULL;
-    return strcmp(provider, kms_value_class_name(prefix)) == 0;
+    /* the name of one of its keys, in case that is what was meant */
+    return strcmp(provider, kms_value_class_name(prefix)) == 0 ||
+           kms_bytes_equal(visit->value.provider, kms_bytes_of(provider));
 }
 
 static enum kms_code check_need(const struct visit *visit, struct kms_error *err)
@@ -186,12 +193,21 @@ static enum kms_code prove(const struct visit *visit, struct kms_proof *ret_proo
     return prover->prove(prover->context, &visit->value, ret_proof, err);
 }
 
+static void count_proven(const struct visit *visit)
+{
+    struct kms_report *report = visit->report;
+    report->totals.proven++;
+    visit->place.key->proven++;
+    if (kms_bytes_equal(visit->value.key_id, kms_bytes_of(report->options.key_id)))
+        report->totals.proven_promoted++;
+}
+
 static enum kms_code judge_proof(const struct visit *visit, const struct kms_proof *proof,
                                  struct kms_error *err)
 {
     switch (proof->result) {
     case KMS_PROOF_GOOD:
-        visit->report->totals.proven++;
+        count_proven(visit);
         return KMS_OK;
     case KMS_PROOF_SWAPPED:
         return add(visit, KMS_FINDING_SWAPPED, proof->why, err);
@@ -203,6 +219,7 @@ static enum kms_code judge_proof(const struct visit *visit, const struct kms_pro
     case KMS_PROOF_BARRED:
         return add(visit, KMS_FINDING_UNPROVEN, proof->why, err);
     case KMS_PROOF_FOREIGN:
+        visit->report->totals.untried += proof->untried;
         break; /* its label says so, too */
     }
     return KMS_OK;
@@ -216,7 +233,8 @@ static bool may_be_under(const struct visit *visit, const struct kms_proof *proo
         return false;
     if (proof->result == KMS_PROOF_SWAPPED)
         return proof->generation == destroy;
-    return proof->result == KMS_PROOF_CORRUPT || proof->result == KMS_PROOF_BARRED;
+    return proof->result == KMS_PROOF_CORRUPT || proof->result == KMS_PROOF_BARRED ||
+           (proof->result == KMS_PROOF_FOREIGN && proof->untried);
 }
 
 static enum kms_code prove_source(const struct visit *visit, struct kms_error *err)
@@ -299,8 +317,8 @@ static void choose(struct visit *visit)
     size_t found = kms_resources_find(&options->expected, &visit->name);
     bool current = visit->entry->state == KMS_ETCD_CURRENT;
     bool expected = found < options->expected.count;
-    visit->judged = current && (expected || options->expected.count == 0);
-    if (current && expected)
+    visit->judged = visit->below && current && (expected || options->expected.count == 0);
+    if (visit->below && current && expected)
         visit->report->expected_seen[found] = true;
 }
 
@@ -314,11 +332,15 @@ enum kms_code kms_report_visit(void *report, const struct kms_etcd_entry *entry,
         totals->deleted++;
         return KMS_OK;
     }
+    visit.below = kms_registry_is_below(options->prefix, entry->key);
+    visit.value = kms_value_classify(entry->value);
+    if (!visit.below && kms_value_is_plaintext(&visit.value))
+        return KMS_OK; /* etcd serves others, too */
     bool current = entry->state == KMS_ETCD_CURRENT;
     totals->values.current += current;
     totals->values.history += !current;
+    totals->beyond += !visit.below;
     visit.name = kms_registry_parse(options->prefix, entry->key);
-    visit.value = kms_value_classify(entry->value);
     visit.of_ring = options->ring != NULL && visit.value.class == KMS_VALUE_KMS_V2 &&
                     kms_key_id_parse(options->ring, visit.value.key_id, &visit.key_id);
     choose(&visit);

@@ -34,6 +34,7 @@ enum { KMS_PROOF_WHY_MAX = KMS_ERROR_MSG_MAX };
 struct kms_proof {
     enum kms_proof_result result;
     uint32_t generation;         /* under which it unwrapped; 0: none */
+    bool untried;                /* of FOREIGN: a KEK under which it may be couldn't be tried */
     struct kms_secret seed;      /* of GOOD; owned */
     char why[KMS_PROOF_WHY_MAX]; /* "" if there is nothing to say */
 };
@@ -48,7 +49,7 @@ struct kms_prover {
 
 /* Borrowed; NULL and 0 mean that it isn't known or wasn't asked. */
 struct kms_report_options {
-    struct kms_bytes prefix; /* of kube-apiserver's keys */
+    struct kms_bytes prefix; /* of kube-apiserver's keys; beyond it only what is encrypted counts */
     const char *key_id;      /* the promoted one; never NULL */
     const char *ring;
     const char *const *key_ids; /* all of the ring's */
@@ -80,8 +81,12 @@ KMS_MUST_CHECK enum kms_code kms_report_visit(void *report, const struct kms_etc
 struct kms_report_totals {
     struct kms_count values;  /* without tombstones */
     uint64_t deleted;         /* tombstones */
-    uint64_t promoted;        /* current values under the promoted key_id or an allowed one */
+    uint64_t promoted;        /* current values under the promoted key_id */
+    uint64_t allowed;         /* under an allowed one */
+    uint64_t beyond;          /* encrypted values that aren't below the prefix, among all these */
     uint64_t sources, proven; /* distinct DEK sources of KMS v2; those that a prover found good */
+    uint64_t proven_promoted; /* of these, those under the promoted key_id */
+    uint64_t untried;         /* those of another label that couldn't be tried with each KEK */
     uint64_t opened;          /* sampled objects that opened */
 };
 /* All borrowed. */

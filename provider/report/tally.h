@@ -30,6 +30,7 @@ struct kms_tally_key {
     struct kms_bytes provider, key_id; /* empty where the class has none */
     struct kms_count values;
     uint64_t sources; /* distinct DEKs or DEK seeds, as wrapped; KMS v2 only */
+    uint64_t proven;  /* of these, those that a prover found good */
     bool lost;        /* its KEK isn't to be had */
 };
 struct kms_tally_resource {

@@ -62,9 +62,16 @@ static const char *find_gap(const struct kms_report *report, const struct kms_et
         return "etcd was compacted meanwhile, so that not all was read at one revision: run it "
                "again";
     if (is_empty(report))
-        return "there is no key below this prefix: is --prefix what kube-apiserver has as "
-               "--etcd-prefix?";
+        return "there is no value of kube-apiserver's: is --prefix what it has as --etcd-prefix?";
     return NULL;
+}
+
+/* A server where nothing is under the promoted key may be any other etcd.  A snapshot may be older than
+ * the key. */
+static bool may_be_another(const struct kms_report *report, const struct kms_etcd_summary *summary)
+{
+    return summary->kind == KMS_ETCD_SERVER && kms_report_asked(report)->destroy != 0 &&
+           kms_report_totals(report)->proven_promoted == 0;
 }
 
 static bool is_promoted(const struct kms_report_options *options)
@@ -77,6 +84,30 @@ static bool is_promoted(const struct kms_report_options *options)
     return options->ring != NULL &&
            kms_key_id_parse(options->ring, kms_bytes_of(options->key_id), &key_id) &&
            key_id.generation == options->destroy;
+}
+
+static bool is_generation_known(const struct kms_report_options *options)
+{
+    for (size_t i = 0; i < options->key_id_count; i++) {
+        struct kms_key_id key_id;
+        if (kms_key_id_parse(options->ring, kms_bytes_of(options->key_ids[i]), &key_id) &&
+            key_id.generation == options->destroy)
+            return true;
+    }
+    return options->key_id_count == 0;
+}
+
+static struct kms_verdict say_free(const struct kms_report_options *options)
+{
+    static const char rest[] = "kube-apiserver serves what it has in memory until its restart, and "
+                               "other backups aren't looked at";
+    if (options->remove != NULL)
+        return say(KMS_VERDICT_CLEAN,
+                   "nothing here needs it, if '%.100s' is how the EncryptionConfiguration has it; "
+                   "%s",
+                   options->remove, rest);
+    return say(KMS_VERDICT_CLEAN, "nothing here needs it%s; %s",
+               is_generation_known(options) ? "" : ", nor is such a KEK known", rest);
 }
 
 static struct kms_verdict judge_need(const struct kms_report *report,
@@ -98,9 +129,11 @@ static struct kms_verdict judge_need(const struct kms_report *report,
                    dependent);
     if (count_of(report, KMS_FINDING_LOST_KEY) > 0)
         return say_lost(report);
-    return say(KMS_VERDICT_CLEAN,
-               "nothing here needs it; kube-apiserver serves what it has in memory until its "
-               "restart, and other backups aren't looked at");
+    if (may_be_another(report, summary))
+        return say(KMS_VERDICT_NEEDED,
+                   "this shows nothing: no value here is proven to be under the promoted key, so "
+                   "this may be another etcd than the one that kube-apiserver writes to");
+    return say_free(options);
 }
 
 static struct kms_verdict judge_all(const struct kms_report *report)
@@ -119,7 +152,11 @@ static struct kms_verdict judge_all(const struct kms_report *report)
                    " finding(s), %zu expected resource(s) absent: see docs/operations.md, "
                    "'Prove what is encrypted'",
                    faults, absent);
-    return say(KMS_VERDICT_CLEAN, "everything that can be is encrypted under the promoted key");
+    const struct kms_report_options *options = kms_report_asked(report);
+    return say(KMS_VERDICT_CLEAN, "%s is encrypted under the promoted key%s",
+               options->expected.count > 0 ? "of the expected resources everything that can be"
+                                           : "everything that can be",
+               options->allowed_count > 0 ? " or an allowed one" : "");
 }
 
 struct kms_verdict kms_report_verdict(const struct kms_report *report,

@@ -15,7 +15,7 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 # The longest first, so that none of them is what the end waits for.
-FIRST = ("test_recovery", "test_kill", "test_several", "test_rotate", "test_nodes",
+FIRST = ("test_recovery", "test_kill", "test_several", "test_destroy_kill", "test_rotate", "test_nodes",
          "test_lifecycle_commands", "test_pin", "test_absence")
 PROBLEMS = ("failures", "errors", "skipped", "unexpected successes")
 

@@ -156,6 +156,14 @@ class Etcd:
             self.writes += [(revision, key, value) for key, value in part]
         return self
 
+    def clear(self):
+        """Leaves nothing, nor any history."""
+        everything = {"key": b64(b"\0"), "range_end": b64(b"\0")}
+        self.write([(b"cleared", b"")])
+        revision = self.call("/v3/kv/deleterange", everything)["header"]["revision"]
+        self.call("/v3/kv/compaction", {"revision": revision, "physical": True})
+        self.writes = []
+
     def compact(self):
         revision = self.writes[-1][0]
         self.call("/v3/kv/compaction", {"revision": str(revision), "physical": True})

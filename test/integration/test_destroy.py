@@ -17,16 +17,22 @@ SERVICE = 64999  # a uid that nobody has
 
 
 class DestroyCase(LifecycleCase):
-    """An etcd for all; each test has a node with generation 1 and, promoted, 2, and a prefix."""
+    """An etcd for all, which each test finds empty; it has a node with generation 1 and, promoted, 2,
+    and a prefix."""
 
     @classmethod
     def setUpClass(cls):
         cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="destroy-"))
         cls.addClassCleanup(shutil.rmtree, cls.directory)
-        cls.etcd = cls.enterClassContext(Etcd(cls.directory))
+        cls.etcd = cls.enterClassContext(cls.make_etcd())
+
+    @classmethod
+    def make_etcd(cls):
+        return Etcd(cls.directory)
 
     def setUp(self):
         super().setUp()
+        self.etcd.clear()
         self.prefix = "/" + self.id().rsplit(".", 1)[1]
 
     def rotated(self, **options):
@@ -99,12 +105,53 @@ class Proof(DestroyCase):
         self.done(node, "disable", "1")
         nowhere = ("--etcd", "http://127.0.0.1:1", "--prefix", self.prefix)
         self.says_no(node, "destroy", "1", *nowhere, word="it can't be told")
-        self.says_no(node, "destroy", "1", "--etcd", self.etcd.url, "--prefix", "/nowhere",
-                     word="no key below this prefix")
         self.says_no(node, "destroy", "1", *self.proof("--backup", "/nowhere.db"),
                      word="it can't be told")
         os.truncate(backup, backup.stat().st_size - 32)
         self.says_no(node, "destroy", "1", *self.proof("--backup", backup), word="SHA-256")
+        os.truncate(backup, 5000)
+        self.says_no(node, "destroy", "1", *self.proof("--backup", backup), word=str(backup))
+
+    def test_another_etcd_proves_nothing(self):
+        node = self.rotated()
+        self.etcd.write([(f"{self.prefix}/events/default/e".encode(), PLAIN)])
+        self.done(node, "disable", "1")
+        self.says_no(node, "destroy", "1", *self.proof(), word="another etcd")
+        self.put("a", self.old)
+        self.says_no(node, "destroy", "1", *self.proof(), word="1 value(s) need it")
+
+    def test_what_is_not_below_the_prefix_keeps_it(self):
+        node = self.rotated()
+        self.put("a", self.new)
+        key = b"/elsewhere/secrets/default/old"
+        self.etcd.write([(key, value(self.old, key, PLAIN))])
+        self.done(node, "disable", "1")
+        self.says_no(node, "destroy", "1", *self.proof(), word=key.decode())
+        narrow = ("--etcd", self.etcd.url, "--prefix", self.prefix + "/secrets/default")
+        self.says_no(node, "destroy", "1", *narrow, word=key.decode())
+
+    def test_a_seed_that_may_be_under_it_keeps_it_whatever_its_label(self):
+        node = self.rotated()
+        self.put("a", self.new)
+        key = f"{self.prefix}/secrets/default/relabelled".encode()
+        self.etcd.write([(key, value(self.old, key, PLAIN, key_id="kms-old"))])
+        self.done(node, "disable", "1")
+        self.says_no(node, "destroy", "1", *self.proof(), word=key.decode())
+
+    def test_the_audit_log_says_which_key_ended_and_on_what_ground(self):
+        node = self.rotated()
+        self.put("a", self.new)
+        node.configure(audit={"path": node.path("log")})
+        self.says_no(node, "destroy", "1", *self.proof(), word="key disable 1")
+        self.done(node, "disable", "1")
+        self.done(node, "destroy", "1", *self.proof("--now"))
+        lines = [json.loads(line) for line in pathlib.Path(node.path("log.admin")).open()]
+        done = [line for line in lines if line.get("phase") == "done"]
+        self.assertEqual([(line["op"], line["outcome"], line["code"]) for line in done],
+                         [("key-destroy", "refused", "precondition"), ("key-disable", "disabled", "ok"),
+                          ("key-destroy", "destroyed", "ok")])
+        self.assertEqual({line["key_id"] for line in done}, {self.old.key_id})
+        self.assertEqual((done[-1]["verified_by"], done[-1]["wait"]), ("proof", "skipped"))
 
     def test_a_backup_alone_proves_nothing(self):
         node = self.rotated()
@@ -220,8 +267,9 @@ class Ledger(DestroyCase):
         self.assertEqual(self.ledger(node).stat().st_mode & 0o777, 0o600)
         self.done(node, "disable", "1")
         self.says_no(node, "destroy", "1", *self.proof(), word=line["sha256"])
-        self.assertEqual(self.done(node, "destroy", "1", *self.proof("--now"))["outcome"],
-                         "destroyed")
+        done = self.key(node, "destroy", "1", *self.proof("--now"))
+        self.assertIn("destroyed generation 1", done.stdout)
+        self.assertIn(f"--now skips this: the snapshot with SHA-256 {line['sha256']}", done.stderr)
 
     def test_a_recorded_snapshot_of_the_promoted_key_alone_lets_it_go(self):
         node = self.rotated(policy={"destroy_wait": "0s", "backup_retention": "90d"})
@@ -229,6 +277,16 @@ class Ledger(DestroyCase):
         self.record(node, self.snapshot())
         self.done(node, "disable", "1")
         self.assertEqual(self.done(node, "destroy", "1", *self.proof())["outcome"], "destroyed")
+
+    def test_that_nothing_was_recorded_is_said_where_backups_are_kept(self):
+        node = self.rotated(policy={"destroy_wait": "0s", "backup_retention": "90d"})
+        self.put("a", self.new)
+        self.done(node, "disable", "1")
+        done = self.key(node, "destroy", "1", *self.proof(), "--dry-run")
+        self.assertIn("no snapshot was recorded on this node", done.stderr)
+        self.record(node, self.snapshot())
+        done = self.key(node, "destroy", "1", *self.proof(), "--dry-run")
+        self.assertNotIn("no snapshot was recorded", done.stderr)
 
     def test_only_a_whole_snapshot_is_recorded(self):
         node = self.rotated()

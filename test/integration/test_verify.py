@@ -26,7 +26,8 @@ CLEAN, ERROR, FINDINGS, REFUSED, LOST = 0, 1, 2, 3, 4
 
 
 class EtcdCase(SharedCase):
-    """An etcd, and a plugin with generation 1 and, promoted, 2.  Each test has a prefix of its own."""
+    """An etcd, which each test finds empty, and a plugin with generation 1 and, promoted, 2.  Each test
+    has a prefix of its own."""
 
     @classmethod
     def setUpClass(cls):
@@ -45,6 +46,7 @@ class EtcdCase(SharedCase):
 
     def setUp(self):
         super().setUp()
+        self.etcd.clear()
         self.prefix = "/" + self.id().rsplit(".", 1)[1]
 
     def key(self, path):
@@ -83,6 +85,10 @@ class EtcdCase(SharedCase):
         self.assertEqual(done.returncode, code, done.stdout.decode() + done.stderr.decode())
         return json.loads(done.stdout)
 
+    def audit(self, op):
+        with open(self.logs / "audit.admin", encoding="utf-8") as lines:
+            return [line for line in map(json.loads, lines) if line.get("op") == op]
+
     @staticmethod
     def found(report, part="findings"):
         return {entry["kind"]: [item["key"] for item in entry["first"]] for entry in report[part]}
@@ -109,14 +115,17 @@ class Verify(EtcdCase):
                          {("secrets", None, 2), ("widgets", "example.com", 1)})
         self.assertEqual(report["keys"], [{
             "encryption": "kms-v2", "provider": "hsm", "key_id": self.new.key_id, "current": 3,
-            "history": 0, "dek_sources": 2, "lost": False}])
+            "history": 0, "dek_sources": 2, "proven": 0, "lost": False}])
 
     def test_an_old_key_is_a_finding_unless_it_is_allowed(self):
         self.put("secrets/default/a", self.new)
         self.put("secrets/default/old", self.old)
         report = self.verify(FINDINGS)
         self.assertEqual(self.found(report), {"old-key": [f"{self.prefix}/secrets/default/old"]})
-        self.verify(CLEAN, "--allow-key", self.old.key_id)
+        report = self.verify(CLEAN, "--allow-key", self.old.key_id)
+        self.assertEqual((report["totals"]["promoted"], report["totals"]["allowed"]), (1, 1))
+        self.assertEqual(report["question"]["allowed"], [self.old.key_id])
+        self.assertIn("or an allowed one", report["text"])
 
     def test_plaintext_is_a_finding_unless_it_is_exempt(self):
         self.put("secrets/default/a", self.new)
@@ -146,7 +155,9 @@ class Verify(EtcdCase):
     def test_expected_resources_narrow_what_is_asked(self):
         self.put("secrets/default/a", self.new)
         self.put_raw("configmaps/default/c", PLAIN)
-        self.verify(CLEAN, "--expect-resource", "secrets")
+        report = self.verify(CLEAN, "--expect-resource", "secrets")
+        self.assertEqual(report["question"]["expected"], ["secrets"])
+        self.assertIn("of the expected resources", report["text"])
         report = self.verify(FINDINGS, "--expect-resource", "secrets", "--expect-resource",
                              "deployments.apps")
         self.assertEqual(report["absent"], ["deployments.apps"])
@@ -204,19 +215,33 @@ class Verify(EtcdCase):
         rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
         self.assertEqual({(row["resource"], row["key_id"], row["current"]) for row in rows},
                          {("secrets", self.new.key_id, "1"), ("secrets", self.old.key_id, "1")})
+        self.assertEqual({(row["level"], row["extent"]) for row in rows}, {("labelled", "whole")})
+
+    def test_csv_calls_proven_only_what_was_unwrapped(self):
+        self.put("secrets/default/a", self.new)
+        self.put("secrets/default/b", self.old, key_id="prod.v9." + "0" * 32)
+        self.put_raw("secrets/default/c", PLAIN)
+        done = self.run_command("verify", "--prove", "-o", "csv")
+        self.assertEqual(done.returncode, LOST)
+        rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+        self.assertEqual({row["key_id"] for row in rows if row["level"] == "proven"},
+                         {self.new.key_id})
+        self.assertEqual(len(rows), 3)
 
     def test_text_names_the_finding_and_what_follows(self):
         self.put("secrets/default/old", self.old)
         text = self.run_command("verify").stdout.decode()
         self.assertIn(f"  {self.prefix}/secrets/default/old  {self.old.key_id}\n", text)
         self.assertIn("\nfindings: 1 finding(s)", text)
+        narrow = self.run_command("verify", "--expect-resource", "pods").stdout.decode()
+        self.assertIn("\nasked     only pods\n", narrow)
 
     def test_progress_is_shown_on_a_terminal(self):
-        path = self.directory / "progress.db"
-        subprocess.run([BENCH / "make_snapshot", path, "20000", "100", "3"], check=True)
+        path, key_id = self.directory / "progress.db", "prod.v1." + 32 * "0"
+        subprocess.run([BENCH / "make_snapshot", path, "20000", "100", "3", key_id],
+                       check=True)
         self.addCleanup(path.unlink)
-        words = [BINARY, "verify", "--snapshot", path, "--key-id",
-                 "prod.v1.00112233445566778899aabbccddeeff"]
+        words = [BINARY, "verify", "--snapshot", path, "--key-id", key_id]
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         subprocess.run(words, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
@@ -251,6 +276,30 @@ class Prove(EtcdCase):
         self.assertEqual(report["level"], "proven")
         self.assertEqual((report["totals"]["dek_sources"], report["totals"]["proven"]), (3, 3))
         self.assertIn(report["totals"]["opened"], range(4, 8))
+
+    def test_the_level_is_no_better_than_what_was_unwrapped(self):
+        self.put_raw("secrets/default/plain", PLAIN)
+        report = self.verify(FINDINGS, "--prove")
+        self.assertEqual((report["level"], report["totals"]["dek_sources"]), ("labelled", 0))
+        lost = "prod.v9." + "0" * 32
+        self.put("secrets/default/a", self.new, key_id=lost)
+        self.assertEqual(self.verify(LOST, "--prove")["level"], "labelled")
+        self.put("secrets/default/b", self.newer)
+        report = self.verify(LOST, "--prove")
+        self.assertEqual((report["level"], report["totals"]["proven"]), ("partly-proven", 1))
+        text = self.run_command("verify", "--prove").stdout.decode()
+        self.assertIn("partly-proven: the HSM unwrapped 1 of 2 DEK sources; 0 objects", text)
+
+    def test_a_proof_is_in_the_audit_log_before_anything_is_unwrapped(self):
+        self.put("secrets/default/a", self.new)
+        self.verify(CLEAN, "--prove")
+        begin, done = self.audit("verify-prove")[-2:]
+        self.assertEqual((begin["op"], begin["phase"]), ("verify-prove", "begin"))
+        self.assertEqual((done["phase"], done["outcome"]),
+                         ("done", "clean: 1 of 1 DEK sources unwrapped"))
+        before = len(self.audit("verify-prove"))
+        self.verify(CLEAN)
+        self.assertEqual(len(self.audit("verify-prove")), before)
 
     def test_a_swapped_key_id_is_found_and_the_true_one_named(self):
         self.put("secrets/default/a", self.old, key_id=self.new.key_id)
@@ -303,6 +352,21 @@ class Prove(EtcdCase):
         self.put("secrets/default/a", self.old, key_id=self.new.key_id)
         self.verify(REFUSED, "--can-destroy", "1")
 
+    def test_what_is_not_below_the_prefix_counts_where_a_key_is_to_go(self):
+        self.put("secrets/default/a", self.new)
+        key = b"/elsewhere/secrets/default/old"
+        self.etcd.write([(key, value(self.old, key, PLAIN)), (b"/elsewhere/clear", b"clear")])
+        self.assertEqual(self.verify(CLEAN)["totals"]["current"], 1)
+        report = self.verify(REFUSED, "--can-destroy", "1")
+        self.assertEqual(self.found(report, "listed"), {"dependent": [key.decode()]})
+        self.assertEqual((report["totals"]["current"], report["totals"]["beyond_prefix"]), (2, 1))
+        self.assertTrue(report["question"]["all_of_etcd"])
+        self.verify(REFUSED, "--can-remove-provider", "hsm", source=self.snapshot())
+
+    def test_another_etcd_does_not_let_a_generation_go(self):
+        self.put_raw("events/default/e", PLAIN)
+        self.assertIn("another etcd", self.verify(REFUSED, "--can-destroy", "1")["text"])
+
     def test_the_promoted_generation_may_not_go(self):
         self.put("secrets/default/a", self.old)
         self.assertIn("promoted", self.verify(REFUSED, "--can-destroy", "2")["text"])
@@ -326,6 +390,9 @@ class Prove(EtcdCase):
         self.verify(CLEAN, "--can-remove-provider", "before")
         self.verify(REFUSED, "--can-remove-provider", "hsm")
         self.verify(CLEAN, "--can-remove-provider", "identity")
+        self.put_raw("secrets/default/c", b"k8s:enc:aescbc:v1:key1:" + bytes(32))
+        self.verify(REFUSED, "--can-remove-provider", "aescbc")
+        self.verify(REFUSED, "--can-remove-provider", "key1")
 
 
 class Root(EtcdCase):
@@ -371,9 +438,12 @@ class Inspect(EtcdCase):
             path.chmod(0o400)
         return str(path)
 
-    def audit(self):
-        with open(self.logs / "audit.admin", encoding="utf-8") as lines:
-            return [line for line in map(json.loads, lines) if line.get("op") == "inspect-decrypt"]
+    def unwritable(self):
+        """A configuration whose audit log can't be written."""
+        config = self.node.path("no-audit.yaml")
+        with open(config, "w", encoding="utf-8") as out:
+            json.dump({**self.node.config, "audit": {"path": "/proc/none/audit"}}, out)
+        return config
 
     def decrypt(self, path, *flags, pin=None):
         out = self.directory / "object"
@@ -399,13 +469,34 @@ class Inspect(EtcdCase):
         text = self.inspect("secrets/default/a").stdout.decode()
         self.assertIn("generation 2, active", text)
 
+    def inspect_bytes(self, stdin):
+        return subprocess.run(
+            [BINARY, "inspect", "-o", "json", "--config", self.node.config_path], input=stdin,
+            env=self.node.environment(), capture_output=True, timeout=60)
+
     def test_raw_bytes_on_stdin_need_no_etcd(self):
-        raw = value(self.old, b"/registry/secrets/d/n", PLAIN)
-        done = subprocess.run(
-            [BINARY, "inspect", "-o", "json", "--config", self.node.config_path], input=raw,
-            env=self.node.environment(), capture_output=True, timeout=60, check=True)
-        told = json.loads(done.stdout)
+        told = json.loads(self.inspect_bytes(value(self.old, b"/registry/secrets/d/n", PLAIN)).stdout)
         self.assertEqual((told["key_id"], told["kek"]["state"]), (self.old.key_id, "decrypt-only"))
+
+    def test_etcdctls_newline_is_left_out(self):
+        raw = value(self.new, b"/registry/secrets/default/a", PLAIN)
+        done = self.inspect_bytes(raw + b"\n")
+        self.assertEqual(json.loads(done.stdout)["stored_len"], len(raw))
+        self.assertIn(b"newline", done.stderr)
+
+    def test_nothing_on_stdin_is_an_error(self):
+        done = self.inspect_bytes(b"")
+        self.assertEqual(done.returncode, ERROR)
+        self.assertIn(b"stdin is empty", done.stderr)
+
+    def test_a_deleted_key_is_said_to_be_so_with_what_is_left_of_it(self):
+        self.put("secrets/default/gone", self.new)
+        revision = self.etcd.writes[-1][0]
+        self.delete("secrets/default/gone")
+        key = self.key("secrets/default/gone").decode()
+        done = self.run_command("inspect", key, source=self.snapshot())
+        self.assertEqual(done.returncode, ERROR)
+        self.assertIn(b"--revision %d" % revision, done.stderr)
 
     def test_a_lost_key_is_said_to_be_so(self):
         self.put("secrets/default/a", self.new, key_id="prod.v7." + "ab" * 16)
@@ -429,10 +520,10 @@ class Inspect(EtcdCase):
     def test_an_object_is_opened_by_etcd_and_the_hsm_alone(self):
         for source in (self.old, self.new, self.new_key):
             self.put("secrets/default/a", source)
-            before = len(self.audit()) if source is not self.old else 0
+            before = len(self.audit("inspect-decrypt")) if source is not self.old else 0
             done, plain = self.decrypt("secrets/default/a")
             self.assertEqual((done.returncode, plain), (CLEAN, PLAIN), done.stderr)
-            begun, ended = self.audit()[before:][-2:]
+            begun, ended = self.audit("inspect-decrypt")[before:][-2:]
             self.assertEqual((begun["phase"], begun["key_id"]), ("begin", source.key_id))
             self.assertIn(self.key("secrets/default/a").decode(), begun["outcome"])
             self.assertEqual((ended["phase"], ended["code"]), ("done", "ok"))
@@ -453,7 +544,7 @@ class Inspect(EtcdCase):
         for pin in (self.node.token.pin_file, linked, "token-1=" + linked):
             done, plain = self.decrypt("secrets/default/a", pin=pin)
             self.assertEqual((done.returncode, plain), (REFUSED, None), done.stderr)
-            self.assertIn("refused", self.audit()[-1]["outcome"])
+            self.assertIn("refused", self.audit("inspect-decrypt")[-1]["outcome"])
         done = self.inspect("secrets/default/a", "--decrypt", "--stdout")
         self.assertEqual(done.returncode, REFUSED)
 
@@ -473,13 +564,24 @@ class Inspect(EtcdCase):
             done, plain = self.decrypt(f"secrets/default/{name}")
             self.assertEqual((done.returncode, plain), (ERROR, None), done.stderr)
 
+    def test_a_snapshot_is_recorded_with_a_line_or_not_at_all(self):
+        self.put("secrets/default/a", self.new)
+        snapshot, ledger = self.snapshot(), pathlib.Path(self.node.state_dir, "snapshots.jsonl")
+        done = self.run_command("verify", "--record", source=snapshot)
+        self.assertEqual(done.returncode, CLEAN, done.stderr)
+        self.assertEqual([(line["phase"], line.get("outcome"))
+                          for line in self.audit("verify-record")[-2:]],
+                         [("begin", None), ("done", "recorded")])
+        recorded = ledger.read_bytes()
+        done = self.run_command("verify", "--record", source=snapshot, config=self.unwritable())
+        self.assertEqual(done.returncode, REFUSED, done.stderr)
+        self.assertIn(b"refused: audit log: ", done.stderr)
+        self.assertEqual(ledger.read_bytes(), recorded)
+
     def test_nothing_is_opened_while_the_audit_log_cannot_be_written(self):
         self.put("secrets/default/a", self.new)
-        config = self.node.path("no-audit.yaml")
-        with open(config, "w", encoding="utf-8") as out:
-            json.dump({**self.node.config, "audit": {"path": "/proc/none/audit"}}, out)
         out = self.directory / "unwritten"
         done = self.inspect("secrets/default/a", "--decrypt", "--out", out, "--pin-file",
-                            self.own_pin(), config=config)
-        self.assertEqual((done.returncode, out.exists()), (ERROR, False))
+                            self.own_pin(), config=self.unwritable())
+        self.assertEqual((done.returncode, out.exists()), (REFUSED, False))
         self.assertIn(b"audit log", done.stderr)

@@ -42,6 +42,7 @@ static enum kms_code prove(void *context, const struct kms_value *value,
     rig->proved++;
     ret_proof->result = rig->result;
     ret_proof->generation = rig->generation;
+    ret_proof->untried = rig->untried;
     strcpy(ret_proof->why, "because");
     if (rig->result != KMS_PROOF_GOOD)
         return KMS_OK;

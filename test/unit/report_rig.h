@@ -14,6 +14,7 @@ struct report_rig {
     struct kms_prover prover;
     enum kms_proof_result result; /* of each DEK source */
     uint32_t generation;
+    bool untried;
     const uint8_t *seed; /* 32 bytes; NULL: zeros */
     int proved;
     int listed; /* findings that options.list was told of */

@@ -191,6 +191,22 @@ static void the_number_of_a_key_that_is_gone_wants_a_proof_too(void **state)
     assert_done(rig, "buried", true);
 }
 
+static void a_number_that_nobody_knows_is_buried_if_it_was_disabled_here(void **state)
+{
+    struct life_rig *rig = rotated(state);
+    const struct kms_key_target target = { .generation = 4 };
+    struct kms_key_warrant warrant = { .verified = "prod.v4" };
+    assert_int_equal(
+        kms_key_destroy(life_look(rig), &target, &warrant, false, &rig->outcome, &rig->err),
+        KMS_E_INVALID);
+    assert_false(life_buries(rig, 4));
+    warrant.disabled_here = true;
+    assert_ok(kms_key_destroy(life_look(rig), &target, &warrant, false, &rig->outcome, &rig->err),
+              &rig->err);
+    assert_done(rig, "buried", true);
+    assert_true(life_buries(rig, 4));
+}
+
 static void the_promoted_generation_is_never_destroyed(void **state)
 {
     struct life_rig *rig = rotated(state);
@@ -256,6 +272,7 @@ int main(void)
         TEST(a_key_whose_time_is_not_up_is_kept_without_a_proof),
         TEST(the_number_of_a_key_that_is_gone_waits_for_nothing),
         TEST(the_number_of_a_key_that_is_gone_wants_a_proof_too),
+        TEST(a_number_that_nobody_knows_is_buried_if_it_was_disabled_here),
         TEST(the_promoted_generation_is_never_destroyed),
         TEST(the_number_of_a_key_that_was_never_trusted_is_not_buried),
         TEST(a_failed_tombstone_is_made_good_by_a_rerun),

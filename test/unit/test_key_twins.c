@@ -96,6 +96,64 @@ static void a_disabled_key_is_destroyed_on_both(void **state)
     assert_true(life_buries(rig, 1));
 }
 
+/* Generation 1, which isn't pinned, was made on the token of @made, and was brought to @copied. */
+static void bring(struct fake_keystore *made, struct fake_keystore *copied)
+{
+    const char *label = life_label(1, -7200);
+    fake_keystore_set(made, label, KMS_KEK_LOCAL, KMS_KEK_WRAP | KMS_KEK_UNWRAP);
+    fake_keystore_set(copied, label, 0, KMS_KEK_LOCAL | KMS_KEK_WRAP | KMS_KEK_UNWRAP);
+}
+
+static void assert_buried_by_a_rerun(struct life_rig *rig, struct fake_keystore *fails)
+{
+    fake_keystore_fail(fails, FAKE_DESTROY, KMS_E_UNAVAILABLE, 1);
+    assert_int_equal(
+        kms_key_destroy(life_look(rig), &first, &verified, false, &rig->outcome, &rig->err),
+        KMS_E_UNAVAILABLE);
+    assert_false(life_buries(rig, 1));
+    assert_ok(kms_key_destroy(life_look(rig), &first, &verified, false, &rig->outcome, &rig->err),
+              &rig->err);
+    assert_string_equal(rig->outcome.name, "destroyed");
+    assert_false(has(rig->fake, life_label(1, -7200)));
+    assert_false(has(other, life_label(1, -7200)));
+    assert_true(life_buries(rig, 1));
+}
+
+static void a_destruction_that_missed_the_first_token_is_finished_and_buried(void **state)
+{
+    struct life_rig *rig = *state;
+    bring(rig->fake, other);
+    assert_buried_by_a_rerun(rig, rig->fake);
+}
+
+static void a_destruction_that_missed_the_copy_is_finished_and_buried(void **state)
+{
+    struct life_rig *rig = *state;
+    bring(rig->fake, other);
+    assert_buried_by_a_rerun(rig, other);
+}
+
+static void assert_buried(struct life_rig *rig)
+{
+    assert_ok(kms_key_destroy(life_look(rig), &first, &verified, false, &rig->outcome, &rig->err),
+              &rig->err);
+    assert_true(life_buries(rig, 1));
+}
+
+static void a_key_with_a_copy_on_the_second_token_is_buried(void **state)
+{
+    struct life_rig *rig = *state;
+    bring(rig->fake, other);
+    assert_buried(rig);
+}
+
+static void a_key_with_a_copy_on_the_first_token_is_buried(void **state)
+{
+    struct life_rig *rig = *state;
+    bring(other, rig->fake);
+    assert_buried(rig);
+}
+
 static void two_keys_on_one_token_are_still_two(void **state)
 {
     struct life_rig *rig = *state;
@@ -163,6 +221,10 @@ int main(void)
         TEST(a_run_that_disabled_one_is_finished),
         TEST(a_key_that_is_disabled_on_one_alone_is_not_destroyed),
         TEST(a_disabled_key_is_destroyed_on_both),
+        TEST(a_destruction_that_missed_the_first_token_is_finished_and_buried),
+        TEST(a_destruction_that_missed_the_copy_is_finished_and_buried),
+        TEST(a_key_with_a_copy_on_the_second_token_is_buried),
+        TEST(a_key_with_a_copy_on_the_first_token_is_buried),
         TEST(two_keys_on_one_token_are_still_two),
         TEST(a_commit_that_was_interrupted_is_finished),
         TEST(a_revert_that_was_interrupted_is_finished),

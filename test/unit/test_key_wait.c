@@ -95,7 +95,7 @@ static void a_clock_that_went_back_is_waited_for(void **state)
 static void a_damaged_record_is_waited_for(void **state)
 {
     static const char *const texts[] = {
-        "", "1", "-1\n", "0\n", "x\n", "1x\n", "1\n2\n", "99999999999999999999999\n",
+        "", "1", "01\n", "-1\n", "0\n", "x\n", "1x\n", "1\n2\n", "99999999999999999999999\n",
     };
     struct life_rig *rig = *state;
     const struct kms_key_wait wait = wait_of(rig, 30);
@@ -136,6 +136,10 @@ static void what_can_not_be_forgotten_is_told(void **state)
 
 #define HEX "00112233445566778899aabbccddeeff"
 
+#define LINE(time, unsure, keys)                                                                   \
+    "{\"version\":1,\"sha256\":\"" HEX HEX "\",\"time\":" time ",\"unsure\":" unsure               \
+    ",\"keys\":" keys "}"
+
 static struct kms_key_wait retention_of(struct life_rig *rig, int days)
 {
     struct kms_key_wait wait = wait_of(rig, 0);
@@ -171,6 +175,17 @@ static void a_young_snapshot_that_needs_a_key_keeps_it(void **state)
     const struct kms_key_wait wait = retention_of(rig, 90);
     record(rig, "prod.v1." HEX, LIFE_NOW - 90 * DAY_S, 0);
     assert_waits(&wait, rig, "SHA-256 ab00");
+    assert_waits(&wait, rig, "needs generation 1");
+}
+
+static void both_waits_are_told_at_once(void **state)
+{
+    struct life_rig *rig = *state;
+    struct kms_key_wait wait = retention_of(rig, 90);
+    wait.destroy_wait_ms = DAY_MS;
+    disable(rig, 1, LIFE_NOW);
+    record(rig, "prod.v1." HEX, LIFE_NOW, 0);
+    assert_waits(&wait, rig, "policy.destroy_wait");
     assert_waits(&wait, rig, "needs generation 1");
 }
 
@@ -220,6 +235,12 @@ static void a_ledger_that_can_not_be_read_keeps_every_key(void **state)
         "{\"version\":1,\"sha256\":\"" HEX "\",\"time\":1,\"unsure\":0,\"keys\":[]}\n",
         "{\"version\":1,\"sha256\":\"" HEX HEX "\",\"time\":1,\"unsure\":0,\"keys\":[{}]}\n",
         "{\"version\":1,\"sha256\":\"" HEX HEX "\",\"time\":1,\"unsure\":0}\n",
+        LINE("-1", "0", "[]") "\n",
+        LINE("253402300800", "0", "[]") "\n",
+        LINE("1", "-1", "[]") "\n",
+        LINE("1", "0", "[{\"key_id\":\"prod.v1." HEX "\",\"current\":-3,\"history\":3}]") "\n",
+        LINE("1", "0", "[{\"key_id\":\"prod.v1." HEX "\",\"current\":3,\"history\":-3}]") "\n",
+        LINE("1", "9223372036854775807", "[]") "\n",
     };
     struct life_rig *rig = *state;
     const struct kms_key_wait wait = retention_of(rig, 90);
@@ -230,6 +251,17 @@ static void a_ledger_that_can_not_be_read_keeps_every_key(void **state)
         (void)snprintf(path, sizeof(path), "%s/snapshots.jsonl", rig->state_dir);
         assert_int_equal(unlink(path), 0);
     }
+}
+
+/* An editor may leave it so. */
+static void a_whole_line_without_its_end_is_kept(void **state)
+{
+    struct life_rig *rig = *state;
+    const struct kms_key_wait wait = retention_of(rig, 3650);
+    write_ledger(rig, LINE("1767225600", "1", "[]"));
+    assert_waits(&wait, rig, "may need generation 1");
+    record(rig, "prod.v2." HEX, LIFE_NOW, 0);
+    assert_waits(&wait, rig, "may need generation 1");
 }
 
 static void what_a_killed_command_left_is_cut_off(void **state)
@@ -258,11 +290,13 @@ int main(void)
         TEST(without_state_dir_there_is_nothing_to_forget),
         TEST(what_can_not_be_forgotten_is_told),
         TEST(a_young_snapshot_that_needs_a_key_keeps_it),
+        TEST(both_waits_are_told_at_once),
         TEST(an_old_snapshot_keeps_nothing),
         TEST(a_snapshot_of_other_keys_keeps_nothing),
         TEST(a_snapshot_that_may_need_it_keeps_it),
         TEST(without_a_retention_no_snapshot_is_asked),
         TEST(a_ledger_that_can_not_be_read_keeps_every_key),
+        TEST(a_whole_line_without_its_end_is_kept),
         TEST(what_a_killed_command_left_is_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,8 @@ static void an_allowed_key_is_as_good_as_the_promoted_one(void **state)
     rig->options.allowed_count = 1;
     report_rig_show_kms(rig, SECRET, KEY_OF(1), 1, KMS_ETCD_CURRENT);
     assert_int_equal(kms_findings_count_faults(kms_report_findings(rig->report)), 0);
+    assert_int_equal(kms_report_totals(rig->report)->promoted, 0);
+    assert_int_equal(kms_report_totals(rig->report)->allowed, 1);
 }
 
 static void history_is_counted_apart_and_is_no_finding(void **state)
@@ -148,7 +150,7 @@ static const struct {
     const char *provider;
     uint64_t needed_by;
 } providers[] = { { "hsm", 1 },    { "old", 1 },      { "aescbc", 1 },
-                  { "aesgcm", 0 }, { "identity", 1 }, { "key1", 0 } };
+                  { "aesgcm", 0 }, { "identity", 1 }, { "key1", 1 } };
 
 static void values_need_the_provider_that_wrote_them(void **state)
 {
@@ -171,17 +173,42 @@ static void values_need_the_provider_that_wrote_them(void **state)
     report_rig_set_up(state);
 }
 
+/* --- beyond the prefix --- */
+
+static void what_is_encrypted_beyond_the_prefix_may_need_a_key(void **state)
+{
+    struct report_rig *rig = *state;
+    rig->options.destroy = 1;
+    report_rig_show_kms(rig, "/k3s/secrets/default/s", KEY_OF(1), 1, KMS_ETCD_CURRENT);
+    report_rig_show_kms(rig, "/registryother", KEY_OF(1), 1, KMS_ETCD_CURRENT);
+    report_rig_show_kms(rig, "bare", KEY_OF(1), 1, KMS_ETCD_HISTORY);
+    assert_int_equal(report_rig_count(rig, KMS_LISTED_DEPENDENT), 3);
+    assert_int_equal(kms_report_totals(rig->report)->beyond, 3);
+    assert_int_equal(kms_findings_count_faults(kms_report_findings(rig->report)), 0);
+}
+
+static void what_others_keep_in_etcd_in_the_clear_does_not_count(void **state)
+{
+    struct report_rig *rig = *state;
+    report_rig_show(rig, "/cilium/state", kms_bytes_of("{}"), KMS_ETCD_CURRENT);
+    report_rig_show(rig, "compact_rev_key", kms_bytes_of("7"), KMS_ETCD_CURRENT);
+    assert_int_equal(kms_report_totals(rig->report)->values.current, 0);
+    assert_int_equal(kms_report_totals(rig->report)->beyond, 0);
+    assert_int_equal(kms_findings_count_faults(kms_report_findings(rig->report)), 0);
+}
+
 /* --- by proof --- */
 
 static const struct {
     enum kms_proof_result result;
     uint32_t generation;
+    bool untried;
     uint64_t faults, dependents, proven;
 } proofs[] = {
-    { KMS_PROOF_GOOD, 2, 0, 0, 1 },    { KMS_PROOF_SWAPPED, 1, 1, 1, 0 },
-    { KMS_PROOF_SWAPPED, 3, 1, 0, 0 }, { KMS_PROOF_CORRUPT, 0, 1, 1, 0 },
-    { KMS_PROOF_LOST, 0, 1, 0, 0 },    { KMS_PROOF_BARRED, 0, 1, 1, 0 },
-    { KMS_PROOF_FOREIGN, 0, 0, 0, 0 },
+    { KMS_PROOF_GOOD, 2, false, 0, 0, 1 },    { KMS_PROOF_SWAPPED, 1, false, 1, 1, 0 },
+    { KMS_PROOF_SWAPPED, 3, false, 1, 0, 0 }, { KMS_PROOF_CORRUPT, 0, false, 1, 1, 0 },
+    { KMS_PROOF_LOST, 0, false, 1, 0, 0 },    { KMS_PROOF_BARRED, 0, false, 1, 1, 0 },
+    { KMS_PROOF_FOREIGN, 0, false, 0, 0, 0 }, { KMS_PROOF_FOREIGN, 0, true, 0, 1, 0 },
 };
 
 static void each_proof_is_judged(void **state)
@@ -191,6 +218,7 @@ static void each_proof_is_judged(void **state)
         struct report_rig *rig = *state;
         rig->options.destroy = 1;
         report_rig_prove(rig, proofs[i].result, proofs[i].generation);
+        rig->untried = proofs[i].untried;
         report_rig_show_kms(rig, SECRET, KEY_OF(2), 1, KMS_ETCD_CURRENT);
         if (kms_findings_count_faults(kms_report_findings(rig->report)) != proofs[i].faults ||
             report_rig_count(rig, KMS_LISTED_DEPENDENT) != proofs[i].dependents ||
@@ -199,6 +227,24 @@ static void each_proof_is_judged(void **state)
         report_rig_tear_down(state);
     }
     report_rig_set_up(state);
+}
+
+static void what_is_proven_is_counted_by_key(void **state)
+{
+    struct report_rig *rig = *state;
+    report_rig_prove(rig, KMS_PROOF_GOOD, 2);
+    report_rig_show_kms(rig, SECRET, KEY_OF(2), 1, KMS_ETCD_CURRENT);
+    report_rig_show_kms(rig, SECRET, KEY_OF(1), 2, KMS_ETCD_CURRENT);
+    rig->result = KMS_PROOF_CORRUPT;
+    report_rig_show_kms(rig, SECRET, KEY_OF(2), 3, KMS_ETCD_CURRENT);
+    size_t count;
+    const struct kms_tally_key *keys = kms_tally_keys(kms_report_tally(rig->report), &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(keys[1].sources, 2);
+    assert_int_equal(keys[1].proven, 1);
+    assert_int_equal(keys[2].proven, 1);
+    assert_int_equal(kms_report_totals(rig->report)->proven, 2);
+    assert_int_equal(kms_report_totals(rig->report)->proven_promoted, 1);
 }
 
 static void each_source_is_proved_once_in_history_too(void **state)
@@ -267,6 +313,9 @@ int main(void)
         TEST(a_malformed_kms_value_may_need_any_generation),
         TEST(values_need_the_provider_that_wrote_them),
         TEST(each_proof_is_judged),
+        TEST(what_is_encrypted_beyond_the_prefix_may_need_a_key),
+        TEST(what_others_keep_in_etcd_in_the_clear_does_not_count),
+        TEST(what_is_proven_is_counted_by_key),
         TEST(each_source_is_proved_once_in_history_too),
         TEST(a_lost_key_is_marked),
         TEST(samples_are_opened),

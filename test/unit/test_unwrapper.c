@@ -141,6 +141,22 @@ static void a_foreign_seed_is_foreign(void **state)
     assert_int_equal(((struct rig *)*state)->proof.result, KMS_PROOF_FOREIGN);
 }
 
+/* It may be under the disabled generation 3; 4 is gone, and 1 was tried. */
+static void a_foreign_seed_tells_whether_the_wanted_key_was_tried(void **state)
+{
+    static const bool untried[] = { true, false, false, true, false };
+    const struct kms_wrapped wrapped = { .data = { 1 }, .len = 40 };
+    for (uint32_t wanted = 0; wanted <= ENTRIES + 1; wanted++) {
+        struct rig *rig = *state;
+        rig->unwrapper.wanted = wanted;
+        assert_ok(prove(rig, "arn:aws:kms", &wrapped, NULL), &rig->err);
+        assert_int_equal(rig->proof.result, KMS_PROOF_FOREIGN);
+        assert_int_equal(rig->proof.untried, untried[wanted]);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
 static void a_key_that_is_missing_or_unknown_is_lost(void **state)
 {
     struct rig *rig = *state;
@@ -173,6 +189,7 @@ static void a_foreign_seed_is_foreign_by_an_algorithm_that_the_token_lacks(void 
     fake_keystore_fail(rig->fake, FAKE_UNWRAP, KMS_E_INVALID, -1);
     assert_ok(prove(rig, "arn:aws:kms", &wrapped, NULL), &rig->err);
     assert_int_equal(rig->proof.result, KMS_PROOF_FOREIGN);
+    assert_true(rig->proof.untried);
 }
 
 static void annotations_that_are_not_ours_are_corrupt_under_our_label(void **state)
@@ -219,6 +236,7 @@ int main(void)
         TEST(a_seed_of_ours_under_a_foreign_label_is_swapped),
         TEST(a_changed_seed_is_corrupt),
         TEST(a_foreign_seed_is_foreign),
+        TEST(a_foreign_seed_tells_whether_the_wanted_key_was_tried),
         TEST(a_key_that_is_missing_or_unknown_is_lost),
         TEST(a_disabled_key_bars_the_proof),
         TEST(an_algorithm_that_the_token_lacks_bars_the_proof),

@@ -60,6 +60,18 @@ static void a_lost_key_is_more_than_a_finding(void **state)
     assert_verdict(*state, &whole, KMS_VERDICT_LOST, "do not delete");
 }
 
+static void what_narrows_the_question_is_said(void **state)
+{
+    static const char *const expected[] = { "secrets" }, *const allowed[] = { KEY_OF(1) };
+    struct report_rig *rig = *state;
+    rig->options.expected = (struct kms_resources){ expected, 1 };
+    rig->options.allowed = allowed;
+    rig->options.allowed_count = 1;
+    show(rig, KEY_OF(1));
+    assert_verdict(rig, &whole, KMS_VERDICT_CLEAN, "of the expected resources");
+    assert_verdict(rig, &whole, KMS_VERDICT_CLEAN, "or an allowed one");
+}
+
 static void a_part_is_never_clean(void **state)
 {
     const struct kms_etcd_summary part = { .kind = KMS_ETCD_SERVER, .stopped = true };
@@ -78,7 +90,40 @@ static void a_generation_that_nothing_names_may_go_whatever_else_is_found(void *
     may_be_destroyed(*state);
     show(*state, KEY_OF(2));
     report_rig_show(*state, SECRET, kms_bytes_of("{}"), KMS_ETCD_CURRENT);
-    assert_verdict(*state, &whole, KMS_VERDICT_CLEAN, "nothing here needs it");
+    assert_verdict(*state, &whole, KMS_VERDICT_CLEAN, "nothing here needs it;");
+}
+
+static const struct kms_etcd_summary server = { .kind = KMS_ETCD_SERVER, .span_count = 1 };
+
+static void a_server_without_the_promoted_key_may_be_another_one(void **state)
+{
+    may_be_destroyed(*state);
+    report_rig_show(*state, SECRET, kms_bytes_of("{}"), KMS_ETCD_CURRENT);
+    assert_verdict(*state, &server, KMS_VERDICT_NEEDED, "another etcd");
+    report_rig_prove(*state, KMS_PROOF_FOREIGN, 0);
+    show(*state, "foreign");
+    assert_verdict(*state, &server, KMS_VERDICT_NEEDED, "another etcd");
+    report_rig_prove(*state, KMS_PROOF_GOOD, 2);
+    show(*state, KEY_OF(2));
+    assert_verdict(*state, &server, KMS_VERDICT_CLEAN, "nothing here needs it;");
+}
+
+/* Whoever can write there makes labels, and no seeds. */
+static void a_label_does_not_make_it_the_right_server(void **state)
+{
+    may_be_destroyed(*state);
+    report_rig_prove(*state, KMS_PROOF_SWAPPED, 3);
+    show(*state, KEY_OF(2));
+    assert_verdict(*state, &server, KMS_VERDICT_NEEDED, "another etcd");
+}
+
+static void a_generation_that_nobody_knows_is_said_to_be_so(void **state)
+{
+    struct report_rig *rig = *state;
+    may_be_destroyed(rig);
+    rig->options.destroy = 77;
+    show(rig, KEY_OF(2));
+    assert_verdict(rig, &whole, KMS_VERDICT_CLEAN, "nor is such a KEK known");
 }
 
 static void a_generation_that_something_names_may_not_go(void **state)
@@ -155,8 +200,12 @@ int main(void)
         TEST(nothing_at_all_is_a_finding),
         TEST(an_absent_resource_is_a_finding),
         TEST(a_lost_key_is_more_than_a_finding),
+        TEST(what_narrows_the_question_is_said),
         TEST(a_part_is_never_clean),
         TEST(a_generation_that_nothing_names_may_go_whatever_else_is_found),
+        TEST(a_server_without_the_promoted_key_may_be_another_one),
+        TEST(a_label_does_not_make_it_the_right_server),
+        TEST(a_generation_that_nobody_knows_is_said_to_be_so),
         TEST(a_generation_that_something_names_may_not_go),
         TEST(the_promoted_generation_may_not_go),
         TEST(what_this_node_promoted_may_not_go_whatever_key_id_is_given),
