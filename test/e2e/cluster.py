@@ -3,6 +3,7 @@
 
 import base64
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -32,9 +33,10 @@ class Etcd:
         if binary is None:
             raise RuntimeError("etcd is missing; run as root: apt-get install etcd-server")
         self.url = f"http://127.0.0.1:{client_port}"
-        peer = f"http://127.0.0.1:{peer_port}"
+        self.data = directory / "etcd"
+        self.peer = peer = f"http://127.0.0.1:{peer_port}"
         self.daemon = Daemon("etcd", [
-            binary, "--name", "e2e", "--data-dir", directory / "etcd", "--log-level", "warn",
+            binary, "--name", "e2e", "--data-dir", self.data, "--log-level", "warn",
             "--unsafe-no-fsync",  # this data lives for minutes
             "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
@@ -68,8 +70,29 @@ class Etcd:
     def registry(self):
         return self.range(b"/registry/", b"/registry0")
 
+    def save(self, path):
+        """What an operator's backup is."""
+        run_etcdctl("etcdctl", "--endpoints", self.url, "snapshot", "save", path)
+
+    def restore(self, path):
+        """Stopped, and with all its data in the snapshot's place."""
+        self.stop()
+        shutil.rmtree(self.data)
+        tool = "etcdutl" if shutil.which("etcdutl") else "etcdctl"  # etcd 3.6 has but the former
+        run_etcdctl(tool, "snapshot", "restore", path, "--data-dir", self.data, "--name", "e2e",
+                    "--initial-cluster", f"e2e={self.peer}",
+                    "--initial-advertise-peer-urls", self.peer)
+
     def stop(self):
         return self.daemon.stop()
+
+
+def run_etcdctl(*words):
+    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, env={**os.environ, "ETCDCTL_API": "3"},
+                          timeout=READY_S)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
 
 
 class ApiServer:

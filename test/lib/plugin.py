@@ -43,10 +43,14 @@ class Plugin:
             "hsm-kms", [binary, "serve", "--config", self.config, "--log-format", "json",
                         "--log-level", "debug"], directory, self.env)
 
+    def finish(self, *words):
+        """Runs one command to its end, whatever that is."""
+        return subprocess.run([self.binary, *map(str, words)], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, env=self.env, timeout=COMMAND_S)
+
     def command(self, *words):
         """Runs one command and returns its stdout."""
-        done = subprocess.run([self.binary, *map(str, words)], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, env=self.env, timeout=COMMAND_S)
+        done = self.finish(*words)
         if done.returncode != 0:
             raise RuntimeError(f"hsm-kms {' '.join(map(str, words))}: exit {done.returncode}: "
                                f"{done.stderr.strip()}")
