@@ -395,11 +395,13 @@ static int run_verify(int argc, char **argv)
         .options = argp_options,
         .parser = parse,
         .args_doc = "FILE...",
-        .doc = "Checks audit logs: the hash chain of each file, how rotated files join, and the "
-               "records of lines that couldn't be written; with --checkpoint-key also the token's "
-               "signatures, and which lines they vouch for.  Exits 2 if there is a finding.\v"
-               "A chain shows what was changed in it, not what was cut off at its end, nor that "
-               "root on the host wrote it anew: compare with what left the host.",
+        .doc =
+            "Checks audit logs: the hash chain of each file, how rotated files join, and the "
+            "records of lines that couldn't be written; with --checkpoint-key also the token's "
+            "signatures, and which lines they vouch for.  Exits 2 if there is a finding.\v"
+            "A chain shows what was changed in it, not its last line's change nor what was cut off "
+            "at its end, nor that root on the host wrote it anew: compare with what left the "
+            "host.",
     };
     KMS_CLEANUP(verify_done) struct verify verify = { .json = false };
     if (kms_command_parse(&argp, argc, argv, &verify) != 0)

@@ -137,6 +137,13 @@ static bool is_peer(const struct kms_audit_line *line, const char *peer)
            strcmp(kms_audit_line_text(line, "comm"), peer) == 0;
 }
 
+/* What a line is printed as: the log's own records go by their type. */
+static bool is_op(const struct kms_audit_line *line, const char *expected)
+{
+    const char *op = kms_audit_line_text(line, "op");
+    return strcasecmp(op[0] != '\0' ? op : line->type, expected) == 0;
+}
+
 /* A gap may hide what is asked for, and a line that is still sealed, so they are always told. */
 static bool is_asked_for(const struct show *show, const struct kms_audit_line *line)
 {
@@ -145,7 +152,7 @@ static bool is_asked_for(const struct show *show, const struct kms_audit_line *l
     if (strcmp(line->type, "gap") == 0 || strcmp(line->type, "sealed") == 0)
         return true;
     return (show->key == NULL || is_key(line, show->key)) &&
-           (show->op == NULL || strcasecmp(kms_audit_line_text(line, "op"), show->op) == 0) &&
+           (show->op == NULL || is_op(line, show->op)) &&
            (show->peer == NULL || is_peer(line, show->peer));
 }
 
@@ -211,7 +218,8 @@ static void print(struct show *show, const struct source *source)
         return;
     }
     (void)fputs(show->shown > 0 ? ",\n" : "\n", stdout);
-    kms_json_set(source->line.json, "file", kms_json_text(source->path));
+    kms_json_set(source->line.json, "log",
+                 kms_json_text(source->path)); /* no line has such a field */
     (void)json_dumpf(source->line.json, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
 }
 

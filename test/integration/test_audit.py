@@ -384,6 +384,12 @@ class Files(AuditCase):
         lines = self.show(self.node, "--key", "prod.v9", log)
         self.assertEqual([line["type"] for line in lines], ["gap"])
 
+    def test_the_logs_own_records_go_by_their_type(self):
+        cut = {"type": "cut", "file": "log.cut.000000000003", "bytes": 7, "sha256": 64 * "0"}
+        log = self.store("log", Chain(), OPEN, USE, cut)
+        line, = self.show(self.node, "--op", "cut", log)
+        self.assertEqual((line["file"], line["log"]), (cut["file"], str(log)))
+
     def test_show_says_where_it_had_to_stop(self):
         log = self.store("log", Chain(), OPEN, USE)
         with open(log, "ab") as out:

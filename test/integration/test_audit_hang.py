@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit log of a real server on a disk that doesn't answer."""
 
+import os
 import signal
 import subprocess
 import time
@@ -18,6 +19,12 @@ PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 class HungDisk(AuditCase):
     """strace stands for a disk that doesn't answer: each fdatasync of the server waits for minutes."""
+
+    def audited_node(self, **audit):
+        node = super().audited_node(**audit)
+        flags = os.environ.get("ASAN_OPTIONS", "")
+        node.env["ASAN_OPTIONS"] = flags + ":detect_leaks=0"  # the leak checker traces, too
+        return node
 
     def hang(self, node):
         """Returns strace: when it ends, the disk answers."""

@@ -145,7 +145,8 @@ class Proof(DestroyCase):
         self.says_no(node, "destroy", "1", *self.proof(), word="key disable 1")
         self.done(node, "disable", "1")
         self.done(node, "destroy", "1", *self.proof("--now"))
-        lines = [json.loads(line) for line in pathlib.Path(node.path("log.admin")).open()]
+        log = pathlib.Path(node.path("log.admin"))
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
         done = [line for line in lines if line.get("phase") == "done"]
         self.assertEqual([(line["op"], line["outcome"], line["code"]) for line in done],
                          [("key-destroy", "refused", "precondition"), ("key-disable", "disabled", "ok"),
