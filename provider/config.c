@@ -396,6 +396,7 @@ enum kms_code kms_config_load(const char *path, struct kms_config *ret_config,
     /* Each token would choose for itself, and what one wrote all must read. */
     if (config.token_count > 1 && config.profile == KMS_PROFILE_AUTO)
         config.profile = KMS_PROFILE_AES_KW;
+    kms_config_set_marks(&config);
     *ret_config = config;
     config = (struct kms_config){ 0 };
     return KMS_OK;
@@ -445,6 +446,7 @@ enum kms_code kms_config_vouched(const struct kms_config *config, struct kms_vou
         .adoptions = calloc(config->adopt_count + 1, sizeof(*vouched.adoptions)),
         .names = calloc(config->adopt_count + 1, sizeof(*vouched.names)),
         .adoption_count = config->adopt_count,
+        .mark = config->vouched,
     };
     if (vouched.pins == NULL || vouched.adoptions == NULL || vouched.names == NULL)
         return kms_fail(err, KMS_E_BUSY, "out of memory");

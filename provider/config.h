@@ -85,10 +85,11 @@ struct kms_config_rotation {
     int64_t min_lead_ms;
 };
 
-/* When a KEK may end. */
+/* When a KEK may end, or should. */
 struct kms_config_policy {
     int64_t destroy_wait_ms;     /* since it was disabled */
     int64_t backup_retention_ms; /* since a recorded snapshot needed it; 0: nobody asks */
+    int64_t max_age_ms;          /* of the promoted one, since its activation; 0: any */
 };
 
 enum kms_config_sink { KMS_CONFIG_JOURNALD, KMS_CONFIG_SYSLOG };
@@ -132,6 +133,10 @@ struct kms_config {
     struct kms_config_verify verify;
     enum kms_log_format log_format;
     enum kms_log_level log_level;
+
+    /* What the file said: of pins and adopt, and of all other fields, as kms_config_walk() tells them,
+     * whatever comments and order they have.  Flags of `serve` aren't in it. */
+    struct kms_source_mark vouched, settings;
 };
 
 /* Reads and checks @path.  On success the caller owns *ret_config's contents; kms_config_done().
@@ -153,5 +158,26 @@ KMS_MUST_CHECK enum kms_code kms_config_set_socket_path(struct kms_config *confi
 
 /* The schema as a Markdown table (field, type and range, default, meaning). */
 void kms_config_print_reference(FILE *out);
+
+/* A field as the file says: as written, else its default. */
+struct kms_config_value {
+    const char *field; /* "tokens[0].sessions" */
+    enum kms_config_kind {
+        KMS_CONFIG_NONE,
+        KMS_CONFIG_TEXT,
+        KMS_CONFIG_NUMBER,
+        KMS_CONFIG_BOOL
+    } kind;
+    const char *text; /* durations, times, modes and bytes as one would write them */
+    int64_t number;
+    bool truth;
+};
+/* Calls @visit for each, in the schema's order; an empty list has no value, others one for each scalar
+ * of their items.  The value lives as long as the call. */
+void kms_config_walk(const struct kms_config *config,
+                     void (*visit)(void *context, const struct kms_config_value *value),
+                     void *context);
+/* Fills in both marks of a configuration that was read now. */
+void kms_config_set_marks(struct kms_config *config);
 
 #endif

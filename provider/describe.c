@@ -86,6 +86,23 @@ static void describe_health(const struct kms_description *description,
     ret->since = description->health_since_utc_s;
 }
 
+static void describe_audit(const struct kms_description *description, Hsmkms__Node__V1__Audit *ret)
+{
+    const struct kms_audit_counts *counts = &description->audit_counts;
+    *ret = (Hsmkms__Node__V1__Audit)HSMKMS__NODE__V1__AUDIT__INIT;
+    ret->ok = description->audit.code == KMS_OK;
+    ret->message = text_field(ret->ok ? "" : description->audit.msg);
+    ret->written = counts->written;
+    ret->lost = counts->lost;
+    ret->late = counts->late;
+    ret->uncopied = counts->uncopied;
+}
+
+static ProtobufCBinaryData digest_field(const struct kms_source_mark *mark)
+{
+    return kms_pack_data((struct kms_bytes){ mark->sha256, sizeof mark->sha256 });
+}
+
 static void describe_node(const struct kms_description *description,
                           Hsmkms__Node__V1__DescribeResponse *ret)
 {
@@ -98,6 +115,11 @@ static void describe_node(const struct kms_description *description,
     ret->refresh = description->refresh_ms;
     ret->canary = description->canary_ms;
     ret->clock_skew = description->clock_skew_ms;
+    ret->max_age = description->max_age_ms;
+    ret->settings = digest_field(&description->settings);
+    ret->settings_read = description->settings.read_utc_s;
+    ret->vouched = digest_field(&description->vouched);
+    ret->vouched_read = description->vouched.read_utc_s;
     ret->listed = description->snapshot->listed_utc_s;
 }
 
@@ -148,6 +170,8 @@ enum kms_code kms_describe_pack(const struct kms_description *description,
     }
     Hsmkms__Node__V1__Health health;
     describe_health(description, &health);
+    Hsmkms__Node__V1__Audit audit;
+    describe_audit(description, &audit);
 
     Hsmkms__Node__V1__DescribeResponse response = HSMKMS__NODE__V1__DESCRIBE_RESPONSE__INIT;
     describe_node(description, &response);
@@ -156,5 +180,6 @@ enum kms_code kms_describe_pack(const struct kms_description *description,
     response.n_tokens = description->token_count;
     response.tokens = token_list;
     response.health = &health;
+    response.audit = description->audited ? &audit : NULL;
     return kms_pack(&response.base, ret_reply, err);
 }

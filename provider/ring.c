@@ -18,6 +18,7 @@ struct kms_ring {
     struct kms_snapshot *published;
     struct kms_snapshot *staged;   /* a promotion that the next Status announces; NULL: none */
     char used[KMS_KEY_ID_LEN + 1]; /* the last key_id that Encrypt could use; "": none yet */
+    struct kms_source_mark mark;   /* of @vouched */
     struct kms_vouched offered;    /* in the place of @vouched, if @is_offered */
     bool is_offered;
 
@@ -99,6 +100,7 @@ enum kms_code kms_ring_open(const struct kms_ring_options *options, const struct
         rc = make_first_snapshot(ring, err);
     if (rc != KMS_OK)
         return rc;
+    ring->mark = ring->vouched.mark;
     *ret_ring = ring;
     ring = NULL;
     return KMS_OK;
@@ -121,6 +123,14 @@ struct kms_snapshot *kms_ring_acquire_newest(struct kms_ring *ring)
                                                                               : ring->published);
     pthread_mutex_unlock(&ring->lock);
     return snapshot;
+}
+
+struct kms_source_mark kms_ring_vouched_mark(struct kms_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    struct kms_source_mark mark = ring->mark;
+    pthread_mutex_unlock(&ring->lock);
+    return mark;
 }
 
 /* With the lock held, after @published changed. */
@@ -258,6 +268,9 @@ enum kms_code kms_ring_take_offer(struct kms_ring *ring, bool *ret_taken, struct
     }
     kms_vouched_done(&ring->vouched);
     ring->vouched = offered;
+    pthread_mutex_lock(&ring->lock);
+    ring->mark = offered.mark;
+    pthread_mutex_unlock(&ring->lock);
     return KMS_OK;
 }
 

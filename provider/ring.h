@@ -51,6 +51,9 @@ KMS_MUST_CHECK enum kms_code kms_ring_offer(struct kms_ring *ring,
                                             const struct kms_vouched *vouched,
                                             struct kms_error *err);
 
+/* Of the configuration's word that is in force: that of an offer only once it was taken.  Thread-safe. */
+struct kms_source_mark kms_ring_vouched_mark(struct kms_ring *ring);
+
 /* --- the refresher's side: one thread --- */
 
 /* A step that the refresher must take before ring.json may promise it. */

@@ -127,6 +127,9 @@ const struct kms_schema_field kms_schema_fields[] = {
     ROW("policy.backup_retention", DURATION, CONFIG(policy.backup_retention_ms),
         RANGE(SECONDS(0, 3650 * 86400)), .fallback = "0s",
         .meaning = "How long after `verify --record` saw it in a snapshot a KEK is kept. 0: not."),
+    ROW("policy.max_age", DURATION, CONFIG(policy.max_age_ms), RANGE(SECONDS(3600, 3650 * 86400)),
+        .meaning = "Age that the promoted KEK may have. Beyond it `doctor` fails, `status` and "
+                   "`key list` say so; nothing is ever refused for it."),
     ROW("pins", LIST, CONFIG(pins), RANGE(0, 1000), .item_size = sizeof(struct kms_config_pin),
         .count_offset = CONFIG(pin_count), .check_items = kms_schema_check_pins,
         .meaning = "KEKs that the operator vouches for: trusted wherever they were generated."),

@@ -81,7 +81,13 @@ void kms_service_describe(struct kms_service *service, struct kms_description *r
         .refresh_ms = options->refresh_ms,
         .canary_ms = options->canary_ms,
         .clock_skew_ms = options->clock_skew_ms,
+        .max_age_ms = options->max_age_ms,
+        .settings = options->settings,
+        .vouched = kms_ring_vouched_mark(options->keks),
     };
+    ret_description->audited = options->audit != NULL;
+    ret_description->audit.code = kms_audit_failure(options->audit, &ret_description->audit);
+    ret_description->audit_counts = kms_audit_count(options->audit);
     ret_description->token_count = kms_keystore_describe(options->keystore,
                                                          ret_description->tokens);
     ret_description->health.code = health_of(service, &ret_description->health_since_utc_s,

@@ -24,6 +24,8 @@ struct kms_service_options {
     struct kms_refresher *refresher;              /* borrowed */
     struct kms_audit *audit;                      /* borrowed; NULL: none is configured */
     int64_t refresh_ms, canary_ms, clock_skew_ms; /* for Describe */
+    int64_t max_age_ms;                           /* for Describe; 0: none */
+    struct kms_source_mark settings; /* all of the configuration but pins and adopt, for Describe */
 };
 KMS_MUST_CHECK enum kms_code kms_service_open(const struct kms_service_options *options,
                                               struct kms_service **ret_service,
@@ -57,7 +59,11 @@ struct kms_description {
     size_t token_count;
     struct kms_error health; /* code KMS_OK: healthy */
     int64_t health_since_utc_s;
-    int64_t refresh_ms, canary_ms, clock_skew_ms;
+    int64_t refresh_ms, canary_ms, clock_skew_ms, max_age_ms;
+    struct kms_source_mark settings, vouched; /* of the configuration; the latter pins and adopt */
+    bool audited;                             /* the two below are filled */
+    struct kms_error audit; /* why its log can't be written; code KMS_OK: it can */
+    struct kms_audit_counts audit_counts;
 };
 void kms_service_describe(struct kms_service *service, struct kms_description *ret_description);
 void kms_description_done(struct kms_description *description);

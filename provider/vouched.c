@@ -38,7 +38,8 @@ enum kms_code kms_vouched_copy(const struct kms_vouched *from, struct kms_vouche
                         err);
     if (rc == KMS_OK)
         rc = copy_items(from->names, from->adoption_count, sizeof *from->names, &names, err);
-    struct kms_vouched copy = { pins, from->pin_count, adoptions, names, from->adoption_count };
+    struct kms_vouched copy = { pins,  from->pin_count,      adoptions,
+                                names, from->adoption_count, from->mark };
     if (rc == KMS_OK)
         *ret_to = copy;
     else

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kms/bytes.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
 #include "state.h"
@@ -17,6 +18,12 @@ struct kms_adoption {
     int64_t activation_utc_s;
 };
 
+/* What a part of the configuration file said. */
+struct kms_source_mark {
+    uint8_t sha256[KMS_SHA256_LEN];
+    int64_t read_utc_s;
+};
+
 /* Release with kms_vouched_done(). */
 struct kms_vouched {
     struct kms_pin *pins;
@@ -24,6 +31,7 @@ struct kms_vouched {
     struct kms_adoption *adoptions; /* each generation once */
     struct kms_kek_name *names;     /* of the adopted keys: one each, in the same order */
     size_t adoption_count;
+    struct kms_source_mark mark;
 };
 void kms_vouched_done(struct kms_vouched *vouched);
 KMS_MUST_CHECK enum kms_code kms_vouched_copy(const struct kms_vouched *from,

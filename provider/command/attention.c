@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "kms/clock.h"
 
 enum { NAMED_MAX = 5 };
 
@@ -48,6 +49,24 @@ void kms_attention_add_kek(struct kms_attention *attention, const struct kms_kek
     (void)snprintf(name, sizeof(name), "%s (%.12s)", kek, view->state);
     (void)snprintf(text, sizeof(text), "%s is %.12s%s%.*s", kek, view->state,
                    view->reason[0] != '\0' ? ": " : "", WHY_MAX, view->reason);
+    kms_attention_add(attention, name, text);
+}
+
+void kms_attention_add_age(struct kms_attention *attention, const struct kms_kek_view *view,
+                           int64_t max_age_ms, int64_t now_utc_s)
+{
+    enum { DAY_S = 86400, MS_PER_S = 1000 };
+    char name[64], text[KMS_ATTENTION_TEXT_MAX], allowed[KMS_DURATION_LEN + 1];
+    int64_t age_s = now_utc_s - view->activation_utc_s;
+    bool active = strcmp(view->state, kms_kek_state_name(KMS_KEK_ACTIVE)) == 0;
+    if (!active || max_age_ms <= 0 || age_s <= max_age_ms / MS_PER_S)
+        return;
+    kms_duration_format(max_age_ms, allowed);
+    (void)snprintf(name, sizeof(name), "generation %" PRIu32 " (old)", view->generation);
+    (void)snprintf(text, sizeof(text),
+                   "generation %" PRIu32 " has been active for %" PRId64
+                   " days, and policy.max_age is %s: hsm-kms key rotate",
+                   view->generation, age_s / DAY_S, allowed);
     kms_attention_add(attention, name, text);
 }
 

@@ -21,6 +21,10 @@ struct kms_attention {
 
 /* A KEK that is refused or missing; any other is passed over. */
 void kms_attention_add_kek(struct kms_attention *attention, const struct kms_kek_view *view);
+/* The active KEK, if that is older than @max_age_ms (policy.max_age; 0: any age will do); any other
+ * is passed over. */
+void kms_attention_add_age(struct kms_attention *attention, const struct kms_kek_view *view,
+                           int64_t max_age_ms, int64_t now_utc_s);
 /* @name in the list, @text alone. */
 void kms_attention_add(struct kms_attention *attention, const char *name, const char *text);
 

@@ -37,11 +37,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static void gather(const struct kms_snapshot *snapshot, struct kms_attention *attention)
+static void gather(const struct kms_keyring *keyring, const struct kms_snapshot *snapshot,
+                   struct kms_attention *attention)
 {
     for (size_t i = 0; i < snapshot->count; i++) {
         struct kms_kek_view view = kms_kek_view_of(&snapshot->entries[i]);
         kms_attention_add_kek(attention, &view);
+        kms_attention_add_age(attention, &view, keyring->config.policy.max_age_ms, kms_utc_s());
     }
 }
 
@@ -79,7 +81,7 @@ static void note_tokens(const struct kms_snapshot *snapshot, const struct kms_ri
 static void print_json(const struct kms_keyring *keyring, const struct kms_snapshot *snapshot)
 {
     KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
-    gather(snapshot, &attention);
+    gather(keyring, snapshot, &attention);
     json_t *object = kms_json_open("key-list");
     json_t *keks = json_array();
     for (size_t i = 0; i < snapshot->count; i++) {
@@ -100,10 +102,10 @@ static void print_json(const struct kms_keyring *keyring, const struct kms_snaps
 }
 
 /* The rows have the reasons. */
-static void print_next(const struct kms_snapshot *snapshot)
+static void print_next(const struct kms_keyring *keyring, const struct kms_snapshot *snapshot)
 {
     KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
-    gather(snapshot, &attention);
+    gather(keyring, snapshot, &attention);
     if (snapshot->problem[0] != '\0') {
         (void)printf("problem: ");
         kms_text_put(stdout, snapshot->problem);
@@ -135,7 +137,7 @@ static void print_text(const struct kms_keyring *keyring, const struct kms_snaps
     kms_table_print(table, stdout);
     if (!keyring->state_known)
         (void)puts("without this node's ring.json: the states are what a new node would see");
-    print_next(snapshot);
+    print_next(keyring, snapshot);
 }
 
 int kms_command_key_list(int argc, char **argv)

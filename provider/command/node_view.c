@@ -33,6 +33,17 @@ static void set_text(char *ret_text, size_t size, const char *text)
     (void)snprintf(ret_text, size, "%s", text);
 }
 
+static void set_configuration(const Hsmkms__Node__V1__DescribeResponse *description,
+                              struct kms_node *node)
+{
+    if (description->settings.len != sizeof(node->settings) ||
+        description->vouched.len != sizeof(node->vouched))
+        return;
+    node->tells_configuration = true;
+    memcpy(node->settings, description->settings.data, sizeof(node->settings));
+    memcpy(node->vouched, description->vouched.data, sizeof(node->vouched));
+}
+
 void kms_node_of(const Hsmkms__Node__V1__DescribeResponse *description, int64_t sent_utc_ms,
                  int64_t received_utc_ms, struct kms_node *ret_node)
 {
@@ -57,6 +68,7 @@ void kms_node_of(const Hsmkms__Node__V1__DescribeResponse *description, int64_t 
     if (!node.healthy)
         set_text(node.health, sizeof(node.health),
                  health != NULL ? health->message : "the answer lacks the health");
+    set_configuration(description, &node);
     *ret_node = node;
 }
 
@@ -144,6 +156,34 @@ static json_t *health_json(const Hsmkms__Node__V1__Health *health)
     return object;
 }
 
+static json_t *audit_json(const Hsmkms__Node__V1__Audit *audit)
+{
+    if (audit == NULL)
+        return json_null();
+    json_t *object = json_object();
+    kms_json_set(object, "ok", json_boolean(audit->ok));
+    kms_json_set(object, "reason", kms_json_text(audit->message));
+    kms_json_set(object, "written", json_integer((json_int_t)audit->written));
+    kms_json_set(object, "lost", json_integer((json_int_t)audit->lost));
+    kms_json_set(object, "late", json_integer((json_int_t)audit->late));
+    kms_json_set(object, "uncopied", json_integer((json_int_t)audit->uncopied));
+    return object;
+}
+
+static json_t *configuration_json(const Hsmkms__Node__V1__DescribeResponse *description)
+{
+    json_t *object = json_object();
+    kms_json_set(
+        object, "settings_sha256",
+        kms_json_hex((struct kms_bytes){ description->settings.data, description->settings.len }));
+    kms_json_set(object, "settings_read", kms_json_time(description->settings_read));
+    kms_json_set(
+        object, "vouched_sha256",
+        kms_json_hex((struct kms_bytes){ description->vouched.data, description->vouched.len }));
+    kms_json_set(object, "vouched_read", kms_json_time(description->vouched_read));
+    return object;
+}
+
 static json_t *tokens_json(const Hsmkms__Node__V1__DescribeResponse *description)
 {
     json_t *array = json_array();
@@ -219,6 +259,10 @@ void kms_node_describe_json(const Hsmkms__Node__V1__DescribeResponse *descriptio
     kms_json_set(object, "refresh_ms", json_integer(description->refresh));
     kms_json_set(object, "canary_ms", json_integer(description->canary));
     kms_json_set(object, "clock_skew_ms", json_integer(description->clock_skew));
+    kms_json_set(object, "max_age_ms",
+                 description->max_age > 0 ? json_integer(description->max_age) : json_null());
+    kms_json_set(object, "configuration", configuration_json(description));
+    kms_json_set(object, "audit", audit_json(description->audit));
     kms_json_set(object, "tokens", tokens_json(description));
     kms_json_set(object, "keks", keks_json(description));
 }

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "kek_view.h"
+#include "kms/bytes.h"
 #include "kms/error.h"
 #include "proto/node.pb-c.h"
 #include "text.h"
@@ -28,6 +29,8 @@ struct kms_node {
     char key_id[128];
     char health[256]; /* empty if healthy */
     uint32_t promoted;
+    bool tells_configuration; /* the two below; neither an export nor an older version does */
+    uint8_t settings[KMS_SHA256_LEN], vouched[KMS_SHA256_LEN];
     int64_t refresh_ms, clock_skew_ms;
     int64_t listed_utc_s; /* 0: never */
     int64_t told_utc_s;   /* when it said all this, by its own clock */

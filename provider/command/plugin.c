@@ -151,6 +151,8 @@ static enum kms_code open_service(struct kms_plugin *plugin, const struct kms_co
         .refresh_ms = config->refresh_ms,
         .canary_ms = config->canary_ms,
         .clock_skew_ms = config->clock_skew_ms,
+        .max_age_ms = config->policy.max_age_ms,
+        .settings = config->settings,
     };
     return kms_service_open(&service, &plugin->service, err);
 }

@@ -156,6 +156,9 @@ static void reload(struct kms_plugin *plugin, const char *path, const struct kms
     if (rc != KMS_OK)
         kms_log_error(KMS_LOG_ERROR, "configuration not reloaded, the old one stays", &err, NULL,
                       0);
+    else if (memcmp(config.settings.sha256, running->settings.sha256, KMS_SHA256_LEN) != 0)
+        kms_log_fields(KMS_LOG_WARN, "configuration differs in more than pins and adoptions", NULL,
+                       0);
     kms_plugin_reload(plugin, rc == KMS_OK ? &config : NULL);
 }
 

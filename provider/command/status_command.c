@@ -14,7 +14,20 @@
 #include "plugin_choice.h"
 #include "text.h"
 
-enum { TIMEOUT_MS = 5000 };
+enum { TIMEOUT_MS = 5000, MS_PER_S = 1000 };
+
+/* Until the plugin starts anew, what was lost stays in sight. */
+static void gather_audit(const Hsmkms__Node__V1__Audit *audit, struct kms_attention *attention)
+{
+    char text[256];
+    if (audit == NULL || (audit->ok && audit->lost == 0))
+        return;
+    if (audit->ok)
+        (void)snprintf(text, sizeof(text), "audit log: %" PRIu64 " lines are missing", audit->lost);
+    else
+        (void)snprintf(text, sizeof(text), "audit log: %.200s", audit->message);
+    kms_attention_add(attention, "the audit log", text);
+}
 
 static void gather(const Hsmkms__Node__V1__DescribeResponse *description,
                    struct kms_attention *attention)
@@ -24,9 +37,12 @@ static void gather(const Hsmkms__Node__V1__DescribeResponse *description,
         const struct kms_kek_view view = { .label = kek->label,
                                            .state = kek->state,
                                            .reason = kek->reason,
-                                           .generation = kek->generation };
+                                           .generation = kek->generation,
+                                           .activation_utc_s = kek->activation };
         kms_attention_add_kek(attention, &view);
+        kms_attention_add_age(attention, &view, description->max_age, description->now / MS_PER_S);
     }
+    gather_audit(description->audit, attention);
     for (size_t i = 0; i < description->n_tokens; i++) {
         const Hsmkms__Node__V1__Token *token = description->tokens[i];
         char text[256];
@@ -128,8 +144,23 @@ static void print_listed(const Hsmkms__Node__V1__DescribeResponse *description)
     }
     kms_time_text(description->listed, listed, sizeof(listed));
     (void)snprintf(text, sizeof(text), "%s, %" PRId64 " s ago", listed,
-                   description->now / 1000 - description->listed);
+                   description->now / MS_PER_S - description->listed);
     print_field("listed", text);
+}
+
+static void print_audit(const Hsmkms__Node__V1__Audit *audit)
+{
+    char text[512];
+    if (audit == NULL) {
+        print_field("audit", "no log is configured");
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%s%s%.300s, %" PRIu64 " lines since the start, %" PRIu64 " late, %" PRIu64
+                   " LOST, %" PRIu64 " not copied",
+                   audit->ok ? "written" : "NOT WRITTEN", audit->ok ? "" : ": ", audit->message,
+                   audit->written, audit->late, audit->lost, audit->uncopied);
+    print_field("audit", text);
 }
 
 static const char *mend(const Hsmkms__Node__V1__Health *health)
@@ -172,6 +203,7 @@ static void print_text(const Hsmkms__Node__V1__DescribeResponse *description)
     for (size_t i = 0; i < description->n_tokens; i++)
         print_token(description->tokens[i]);
     print_listed(description);
+    print_audit(description->audit);
     if (description->n_keks > 0)
         print_keks(description);
     print_next(description);

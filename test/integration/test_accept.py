@@ -261,6 +261,35 @@ class PinsAfterSighup(AcceptCase):
         node.process.send_signal(signal.SIGHUP)
         node.wait_generation(2)
 
+    def test_what_was_read_is_told_and_the_rest_waits_for_a_restart(self):
+        node = self.with_imported()
+        before = self.read_by(node)
+        self.assertEqual(before, self.written(node))
+        node.configure(pins=[{"generation": 2, "fingerprint": RFC_KEK_FINGERPRINT}])
+        self.assertNotEqual(self.read_by(node), self.written(node))
+        node.process.send_signal(signal.SIGHUP)
+        wait_for("the new pins", lambda: self.read_by(node) == self.written(node))
+        self.assertFalse(self.logged(node, "configuration differs in more than pins and adoptions"))
+        node.configure(canary="7s")
+        node.process.send_signal(signal.SIGHUP)
+        wait_for("the warning", lambda: self.logged(
+            node, "configuration differs in more than pins and adoptions"))
+        self.assertEqual(self.read_by(node)[0], before[0])
+        self.assertNotEqual(self.written(node)[0], before[0])
+
+    def read_by(self, node):
+        """The SHA-256 of what the plugin read: of settings, and of pins and adoptions."""
+        told = json.loads(node.run("status", "-o", "json", "--socket", node.socket).stdout)
+        configuration = told["configuration"]
+        self.assertTrue(configuration["settings_read"] and configuration["vouched_read"])
+        return configuration["settings_sha256"], configuration["vouched_sha256"]
+
+    def written(self, node):
+        """The same of the file."""
+        told = json.loads(node.run("config", "show", "-o", "json", "--config",
+                                   node.config_path).stdout)
+        return told["settings_sha256"], told["vouched_sha256"]
+
     def test_a_file_that_can_not_be_read_changes_nothing(self):
         node = self.with_imported()
         node.write_config("ring: prod\nnonsense: 1\n")

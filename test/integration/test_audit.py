@@ -206,6 +206,10 @@ class FullDisk(AuditCase):
         subprocess.run(["prlimit", "--pid", str(node.process.pid), "--fsize=%s:" % size],
                        check=True)
 
+    @staticmethod
+    def status(node):
+        return json.loads(node.run("status", "-o", "json", "--config", node.config_path).stdout)
+
     def full_node(self, on_error):
         node = self.ready_audited_node(on_error=on_error)
         self.sealed = node.client().encrypt(SEED)
@@ -218,12 +222,20 @@ class FullDisk(AuditCase):
         for number in range(10):
             self.assertEqual(client.unseal(self.sealed, uid=b"lost-%d" % number), SEED)
         self.assertEqual(client.status().healthz, "ok")
+        told = self.status(node)
+        self.assertFalse(told["audit"]["ok"])
+        self.assertGreaterEqual(told["audit"]["lost"], 10)
+        self.assertEqual(told["attention"], ["audit log: " + told["audit"]["reason"]])
         self.limit(node, "unlimited")
         wait_for("a gap record", lambda: any(
             line["type"] == "gap" for line in lines_of(serve_log(node))))
         told = self.verify(node, serve_log(node), code=FINDINGS)
         self.assertGreaterEqual(told["lost"], 10)
         self.assertIn("audit log is written again", node.log())
+        told = self.status(node)
+        self.assertTrue(told["audit"]["ok"])
+        self.assertEqual(told["attention"],
+                         [f"audit log: {told['audit']['lost']} lines are missing"])
 
     def test_a_missing_directory_stops_no_start_and_is_logged(self):
         node = self.audited_node()

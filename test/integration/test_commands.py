@@ -377,6 +377,22 @@ class Attention(Case):
                          self.last_line("key", "list", "--config", self.node.config_path))
 
 
+class Age(Case):
+    def test_a_key_beyond_policy_max_age_wants_attention_and_serves_on(self):
+        node = self.new_node(policy={"max_age": "365d"}).make_token()
+        node.token.generate("prod.v1@20200101T000000Z", "01")
+        node.up()
+        for words in (("status", "--socket", node.socket),
+                      ("key", "list", "--config", node.config_path)):
+            done = node.run(*words, "-o", "json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            text, = json.loads(done.stdout)["attention"]
+            self.assertRegex(text, r"generation 1 has been active for \d{4} days, and "
+                                   r"policy.max_age is 365d: hsm-kms key rotate")
+        client = node.client()
+        self.assertEqual(client.unseal(client.encrypt(bytes(32))), bytes(32))
+
+
 class CommandLine(Case):
     def test_version_is_told(self):
         done = self.new_node().run("--version")

@@ -30,6 +30,7 @@ static void defaults_fill_what_the_file_leaves_out(void **state)
     assert_false(config.rotation.two_step);
     assert_int_equal(config.rotation.min_lead_ms, 0);
     assert_int_equal(config.policy.destroy_wait_ms, INT64_C(30) * 86400 * 1000);
+    assert_int_equal(config.policy.max_age_ms, 0);
     assert_int_equal(config.pin_count, 0);
     assert_int_equal(config.log_format, KMS_LOG_TEXT);
     assert_int_equal(config.log_level, KMS_LOG_INFO);
@@ -129,9 +130,11 @@ static void every_field_is_read(void **state)
 static void what_a_key_waits_for_before_its_end_is_read(void **state)
 {
     (void)state;
-    struct kms_config config = load(MINIMAL "policy: {destroy_wait: 0s, backup_retention: 90d}\n");
+    struct kms_config config = load(
+        MINIMAL "policy: {destroy_wait: 0s, backup_retention: 90d, max_age: 365d}\n");
     assert_int_equal(config.policy.destroy_wait_ms, 0);
     assert_int_equal(config.policy.backup_retention_ms, INT64_C(90) * 86400 * 1000);
+    assert_int_equal(config.policy.max_age_ms, INT64_C(365) * 86400 * 1000);
     kms_config_done(&config);
 }
 

@@ -85,6 +85,8 @@ REFUSES(a_canary_of_zero_is_refused, MINIMAL "canary: 0s\n",
         "6: canary: 0s is out of range 1s..10m")
 REFUSES(a_clock_skew_above_ten_minutes_is_refused, MINIMAL "clock_skew: 1h\n",
         "6: clock_skew: 1h is out of range 0s..10m")
+REFUSES(a_max_age_of_nothing_is_refused, MINIMAL "policy: {max_age: 0s}\n",
+        "6: policy.max_age: 0s is out of range 1h..3650d")
 REFUSES(a_negative_clock_skew_is_refused, MINIMAL "clock_skew: -1s\n",
         "6: clock_skew: \"-1s\" is not a duration (a whole number and a unit: 500ms, 30s, 5m)")
 REFUSES(a_flag_has_one_spelling, MINIMAL "rotation: {two_step: yes}\n",
@@ -178,6 +180,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_refresh_without_a_unit_is_refused),
     cmocka_unit_test(a_canary_of_zero_is_refused),
     cmocka_unit_test(a_clock_skew_above_ten_minutes_is_refused),
+    cmocka_unit_test(a_max_age_of_nothing_is_refused),
     cmocka_unit_test(a_negative_clock_skew_is_refused),
     cmocka_unit_test(a_flag_has_one_spelling),
     cmocka_unit_test(a_flag_in_quotes_is_refused),

@@ -182,6 +182,32 @@ static void a_key_without_a_generation_is_named_by_its_label(void **state)
     assert_string_equal(kms_attention_line(&attention), "'prod.v3@20261201T120000Z' is refused");
 }
 
+static void an_active_key_beyond_its_age_is_named(void **state)
+{
+    (void)state;
+    const int64_t day_s = 86400, day_ms = day_s * 1000;
+    KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
+    struct kms_kek_view view = sample("active", "");
+    int64_t later_utc_s = view.activation_utc_s + 91 * day_s;
+    kms_attention_add_age(&attention, &view, 0, later_utc_s);
+    kms_attention_add_age(&attention, &view, 91 * day_ms, later_utc_s);
+    assert_int_equal(attention.count, 0);
+    kms_attention_add_age(&attention, &view, 90 * day_ms, later_utc_s);
+    assert_string_equal(kms_attention_line(&attention),
+                        "generation 3 has been active for 91 days, and policy.max_age is 90d: "
+                        "hsm-kms key rotate");
+    assert_string_equal(attention.names, "generation 3 (old)");
+}
+
+static void another_key_may_be_of_any_age(void **state)
+{
+    (void)state;
+    KMS_CLEANUP(kms_attention_done) struct kms_attention attention = { 0 };
+    const struct kms_kek_view view = sample("decrypt-only", "");
+    kms_attention_add_age(&attention, &view, 1000, view.activation_utc_s + INT32_MAX);
+    assert_int_equal(attention.count, 0);
+}
+
 static void many_keys_make_no_endless_line(void **state)
 {
     (void)state;
@@ -207,6 +233,8 @@ int main(void)
         cmocka_unit_test(one_key_is_named_with_its_reason),
         cmocka_unit_test(several_keys_are_named_and_each_has_its_text),
         cmocka_unit_test(a_key_without_a_generation_is_named_by_its_label),
+        cmocka_unit_test(an_active_key_beyond_its_age_is_named),
+        cmocka_unit_test(another_key_may_be_of_any_age),
         cmocka_unit_test(many_keys_make_no_endless_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

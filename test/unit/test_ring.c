@@ -502,6 +502,25 @@ static void pins_that_contradict_ring_json_are_not_taken(void **unused)
     assert_true(taken);
 }
 
+static void the_mark_is_of_the_word_that_was_taken(void **unused)
+{
+    (void)unused;
+    struct kms_error err;
+    struct kms_pin bad = { .generation = 1 };
+    const struct kms_vouched good_word = { .mark = { .read_utc_s = 20 } };
+    const struct kms_vouched bad_word = { .pins = &bad, .pin_count = 1, .mark = { { 0 }, 10 } };
+    bool taken = false;
+    fake_keystore_add(token, "prod.v1@" PAST, 1);
+    refresh();
+    assert_ok(kms_ring_offer(ring, &bad_word, &err), &err);
+    assert_int_equal(kms_ring_take_offer(ring, &taken, &err), KMS_E_PRECONDITION);
+    assert_int_equal(kms_ring_vouched_mark(ring).read_utc_s, 0);
+    assert_ok(kms_ring_offer(ring, &good_word, &err), &err);
+    assert_int_equal(kms_ring_vouched_mark(ring).read_utc_s, 0);
+    assert_ok(kms_ring_take_offer(ring, &taken, &err), &err);
+    assert_int_equal(kms_ring_vouched_mark(ring).read_utc_s, 20);
+}
+
 static void an_empty_token_says_what_to_do(void **unused)
 {
     (void)unused;
@@ -545,6 +564,7 @@ int main(void)
         RING_TEST(a_tombstoned_generation_is_refused),
         RING_TEST(a_buried_number_is_not_missed_and_a_local_key_under_it_unwraps),
         RING_TEST(pins_that_contradict_ring_json_are_not_taken),
+        RING_TEST(the_mark_is_of_the_word_that_was_taken),
         RING_TEST(an_empty_token_says_what_to_do),
     };
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);

@@ -67,6 +67,8 @@ static void open_service(struct node *node)
         .refresh_ms = 1000,
         .canary_ms = 2000,
         .clock_skew_ms = 3000,
+        .max_age_ms = 4000,
+        .settings = { .sha256 = { 7 }, .read_utc_s = 5000 },
     };
     assert_ok(kms_service_open(&service, &node->service, &err), &err);
 }
@@ -428,6 +430,10 @@ static void describe_tells_node_health_and_kek(void **state)
     assert_true(told->health->ok);
     assert_string_equal(told->health->code, "ok");
     assert_int_equal(told->refresh, 1000);
+    assert_int_equal(told->max_age, 4000);
+    assert_int_equal(told->settings.len, KMS_SHA256_LEN);
+    assert_int_equal(told->settings.data[0], 7);
+    assert_int_equal(told->settings_read, 5000);
     assert_int_equal(told->n_keks, 1);
     assert_string_equal(told->keks[0]->label, label);
     assert_string_equal(told->keks[0]->state, "active");
