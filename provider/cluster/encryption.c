@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "encryption.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "small_file.h"
 #include "yaml_tree.h"
@@ -15,8 +17,8 @@ static bool parse_unit(const char **at, double *ret_unit_ms)
     static const struct {
         const char *name;
         double unit_ms;
-    } units[] = { { "ns", 1e-6 }, { "us", 1e-3 }, { "ms", 1 },
-                  { "s", 1e3 },   { "m", 6e4 },   { "h", 3.6e6 } };
+    } units[] = { { "ns", 1e-6 }, { "us", 1e-3 }, { "\u00b5s", 1e-3 }, { "\u03bcs", 1e-3 },
+                  { "ms", 1 },    { "s", 1e3 },   { "m", 6e4 },        { "h", 3.6e6 } };
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         size_t len = strlen(units[i].name);
         if (strncmp(*at, units[i].name, len) != 0)
@@ -50,9 +52,13 @@ bool kms_go_duration_parse(const char *text, int64_t *ret_ms)
     enum { LEN_MAX = 32 };
     const double most_ms = 9.2e12; /* Go's own limit: 292 years */
     double total_ms = 0, number, unit_ms;
-    const char *at = text;
+    const char *at = text + (text[0] == '+' ? 1 : 0);
     if (*at == '\0' || strlen(text) > LEN_MAX)
         return false;
+    if (strcmp(at, "0") == 0) {
+        *ret_ms = 0;
+        return true;
+    }
     while (*at != '\0') {
         if (!parse_number(&at, &number) || !parse_unit(&at, &unit_ms))
             return false;
@@ -60,11 +66,54 @@ bool kms_go_duration_parse(const char *text, int64_t *ret_ms)
     }
     if (total_ms > most_ms)
         return false;
-    *ret_ms = (int64_t)total_ms;
+    *ret_ms = total_ms > 0 && total_ms < 1 ? 1 : (int64_t)total_ms;
     return true;
 }
 
 /* --- reading --- */
+
+/* YAML 1.1 as kube-apiserver's reader has it: 1_000, 0x1f, 0b11, 0o7, .5, 1e3. */
+static bool is_number(const char *text)
+{
+    char digits[64], *end = NULL;
+    size_t len = 0;
+    for (const char *at = text; *at != '\0' && len < sizeof(digits) - 1; at++) {
+        if (*at != '_')
+            digits[len++] = *at;
+    }
+    digits[len] = '\0';
+    const char *start = digits + (digits[0] == '+' || digits[0] == '-' ? 1 : 0);
+    if (text[0] == '_' || len == sizeof(digits) - 1 ||
+        !(isdigit((unsigned char)start[0]) ||
+          (start[0] == '.' && isdigit((unsigned char)start[1]))))
+        return false;
+    int base = start[0] != '0' ? 0 : start[1] == 'b' ? 2 : start[1] == 'o' ? 8 : 0;
+    start += base != 0 ? 2 : 0;
+    if (base != 0)
+        (void)strtol(start, &end, base);
+    else
+        (void)strtod(start, &end);
+    return end != start && *end == '\0';
+}
+
+static bool is_truth(const char *text)
+{
+    static const char *const words[] = { "true", "false", "yes", "no",   "on",
+                                         "off",  "y",     "n",   ".inf", ".nan" };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcasecmp(text, words[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A scalar without quotes that doesn't stand for a text. */
+static bool is_other_type(const yaml_node_t *node)
+{
+    const char *text = kms_yaml_text(node);
+    return text != NULL && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           (is_number(text) || is_truth(text));
+}
 
 static enum kms_code copy_text(struct kms_yaml_tree *tree, const yaml_node_t *map, const char *key,
                                char *ret_text, size_t size, struct kms_error *err)
@@ -76,7 +125,26 @@ static enum kms_code copy_text(struct kms_yaml_tree *tree, const yaml_node_t *ma
     if (text == NULL || strlen(text) >= size)
         return kms_yaml_fault(tree, node, err, "%s: expected a text of at most %zu bytes", key,
                               size - 1);
+    if (is_other_type(node))
+        return kms_yaml_fault(tree, node, err, "%s: a number or a truth value; quote it", key);
     (void)snprintf(ret_text, size, "%s", text);
+    return KMS_OK;
+}
+
+static enum kms_code read_cachesize(struct kms_yaml_tree *tree, const yaml_node_t *map,
+                                    struct kms_encryption_provider *provider, struct kms_error *err)
+{
+    const yaml_node_t *node = kms_yaml_get(tree, map, "cachesize");
+    const char *text = kms_yaml_text(node);
+    char *end = NULL;
+    if (kms_yaml_is_null(node))
+        return KMS_OK;
+    long number = text != NULL ? strtol(text, &end, 10) : 0;
+    if (text == NULL || text[0] == '\0' || *end != '\0' || !is_other_type(node) ||
+        number > INT32_MAX || number < INT32_MIN)
+        return kms_yaml_fault(tree, node, err, "cachesize: expected a whole number");
+    provider->has_cachesize = true;
+    provider->cachesize = (int32_t)number;
     return KMS_OK;
 }
 
@@ -96,6 +164,8 @@ static enum kms_code read_kms(struct kms_yaml_tree *tree, const yaml_node_t *nod
         rc = copy_text(tree, node, "endpoint", provider->endpoint, sizeof(provider->endpoint), err);
     if (rc == KMS_OK)
         rc = copy_text(tree, node, "timeout", timeout, sizeof(timeout), err);
+    if (rc == KMS_OK)
+        rc = read_cachesize(tree, node, provider, err);
     if (rc != KMS_OK)
         return rc;
     if (provider->api_version[0] == '\0')
@@ -103,8 +173,74 @@ static enum kms_code read_kms(struct kms_yaml_tree *tree, const yaml_node_t *nod
     provider->timeout_ms = KMS_ENCRYPTION_TIMEOUT_MS;
     if (timeout[0] != '\0' && !kms_go_duration_parse(timeout, &provider->timeout_ms))
         provider->timeout_ms = -1;
-    provider->has_cachesize = !kms_yaml_is_null(kms_yaml_get(tree, node, "cachesize"));
     return KMS_OK;
+}
+
+/* How many bytes @text is the base64 of, as Go's StdEncoding takes it; 0: it isn't any. */
+static size_t base64_len(const char *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t count = 0, padding = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at == '\n' || *at == '\r')
+            continue;
+        if (*at != '=' && (padding > 0 || strchr(digits, *at) == NULL))
+            return 0;
+        padding += *at == '=' ? 1 : 0;
+        count++;
+    }
+    return count % 4 == 0 && padding <= 2 && padding < count ? count / 4 * 3 - padding : 0;
+}
+
+static enum kms_code check_key(struct kms_yaml_tree *tree, const yaml_node_t *key, bool aes,
+                               struct kms_error *err)
+{
+    static const char *const known[] = { "name", "secret", NULL };
+    enum kms_code rc = kms_yaml_check_keys(tree, key, known, err);
+    if (rc != KMS_OK)
+        return rc;
+    const yaml_node_t *name = kms_yaml_get(tree, key, "name");
+    const char *text = kms_yaml_text(name);
+    const char *secret = kms_yaml_text(kms_yaml_get(tree, key, "secret"));
+    if (text == NULL || text[0] == '\0' || kms_yaml_is_null(name) || is_other_type(name))
+        return kms_yaml_fault(tree, key, err, "name: required for a key, a text");
+    size_t len = secret != NULL ? base64_len(secret) : 0;
+    if (len != 32 && !(aes && (len == 16 || len == 24)))
+        return kms_yaml_fault(tree, key, err, "secret: required for a key, %s bytes in base64",
+                              aes ? "16, 24 or 32" : "32");
+    return KMS_OK;
+}
+
+/* aescbc, aesgcm or secretbox. */
+static enum kms_code check_local(struct kms_yaml_tree *tree, const yaml_node_t *node, bool aes,
+                                 struct kms_error *err)
+{
+    static const char *const known[] = { "keys", NULL };
+    enum kms_code rc = kms_yaml_check_keys(tree, node, known, err);
+    const yaml_node_t *keys = kms_yaml_get(tree, node, "keys");
+    if (rc == KMS_OK && kms_yaml_count(keys) == 0)
+        return kms_yaml_fault(tree, node, err, "keys: required, a list with at least one item");
+    for (size_t i = 0; rc == KMS_OK && i < kms_yaml_count(keys); i++)
+        rc = check_key(tree, kms_yaml_item(tree, keys, i), aes, err);
+    return rc;
+}
+
+static enum kms_code read_other(struct kms_yaml_tree *tree, const yaml_node_t *node,
+                                struct kms_encryption_provider *provider, struct kms_error *err)
+{
+    static const char *const nothing[] = { NULL };
+    const yaml_node_t *identity = kms_yaml_get(tree, node, "identity");
+    const yaml_node_t *secretbox = kms_yaml_get(tree, node, "secretbox");
+    const yaml_node_t *gcm = kms_yaml_get(tree, node, "aesgcm");
+    if (!kms_yaml_is_null(identity)) {
+        provider->kind = KMS_ENCRYPTION_IDENTITY;
+        return kms_yaml_check_keys(tree, identity, nothing, err);
+    }
+    provider->kind = KMS_ENCRYPTION_LOCAL;
+    if (!kms_yaml_is_null(secretbox))
+        return check_local(tree, secretbox, false, err);
+    return check_local(tree, kms_yaml_is_null(gcm) ? kms_yaml_get(tree, node, "aescbc") : gcm, true,
+                       err);
 }
 
 static enum kms_code read_provider(struct kms_yaml_tree *tree, const yaml_node_t *node,
@@ -125,9 +261,7 @@ static enum kms_code read_provider(struct kms_yaml_tree *tree, const yaml_node_t
         provider->kind = KMS_ENCRYPTION_KMS;
         return read_kms(tree, kms, provider, err);
     }
-    bool identity = !kms_yaml_is_null(kms_yaml_get(tree, node, "identity"));
-    provider->kind = identity ? KMS_ENCRYPTION_IDENTITY : KMS_ENCRYPTION_LOCAL;
-    return KMS_OK;
+    return read_other(tree, node, provider, err);
 }
 
 /* The list @key of @map, which must have 1..@most items, and room for as many of @size bytes. */
@@ -164,7 +298,8 @@ static enum kms_code read_resources(struct kms_yaml_tree *tree, const yaml_node_
     for (size_t i = 0; i < kms_yaml_count(list); i++) {
         const yaml_node_t *item = kms_yaml_item(tree, list, i);
         const char *text = kms_yaml_text(item);
-        if (text == NULL || text[0] == '\0' || strlen(text) > KMS_ENCRYPTION_TEXT_MAX)
+        if (text == NULL || text[0] == '\0' || strlen(text) > KMS_ENCRYPTION_TEXT_MAX ||
+            is_other_type(item))
             return kms_yaml_fault(tree, item, err, "expected the name of a resource");
         (void)snprintf(entry->resources[entry->resource_count++], sizeof(*entry->resources), "%s",
                        text);
@@ -262,24 +397,4 @@ void kms_encryption_done(struct kms_encryption *encryption)
     }
     free(encryption->entries);
     *encryption = (struct kms_encryption){ 0 };
-}
-
-static bool covers(const struct kms_encryption_entry *entry, const char *resource)
-{
-    for (size_t i = 0; i < entry->resource_count; i++) {
-        const char *given = entry->resources[i];
-        if (strcmp(given, resource) == 0 || strcmp(given, "*.") == 0 || strcmp(given, "*.*") == 0)
-            return true;
-    }
-    return false;
-}
-
-const struct kms_encryption_entry *kms_encryption_find(const struct kms_encryption *encryption,
-                                                       const char *resource)
-{
-    for (size_t i = 0; i < encryption->entry_count; i++) {
-        if (covers(&encryption->entries[i], resource))
-            return &encryption->entries[i];
-    }
-    return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kube-apiserver's EncryptionConfiguration (apiserver.config.k8s.io/v1), read as strictly as
- * kube-apiserver reads it.  Key material in it is neither kept nor told. */
+/* kube-apiserver's EncryptionConfiguration (apiserver.config.k8s.io/v1): its form, and kube-apiserver's
+ * own rules for what it says.  Key material in it is neither kept nor told. */
 #ifndef KMS_ENCRYPTION_H
 #define KMS_ENCRYPTION_H
 
@@ -34,6 +34,7 @@ struct kms_encryption_provider {
     char endpoint[KMS_ENCRYPTION_TEXT_MAX + 1];
     int64_t timeout_ms; /* below 0: not a duration */
     bool has_cachesize;
+    int32_t cachesize; /* 0 where there is none */
 };
 
 struct kms_encryption_entry {
@@ -59,7 +60,15 @@ KMS_MUST_CHECK enum kms_code kms_encryption_load(const char *path,
                                                  struct kms_error *err);
 void kms_encryption_done(struct kms_encryption *encryption);
 
-/* The first entry that encrypts @resource ("secrets", of the core group); NULL if none does. */
+/* KMS_E_INVALID: kube-apiserver (1.34 to 1.37) would refuse what it says; the text names the place as
+ * kube-apiserver does, "resources[0].providers[1].kms.name: …".  @reload: it reloads the file by
+ * itself. */
+KMS_MUST_CHECK enum kms_code kms_encryption_check(const struct kms_encryption *encryption,
+                                                  bool reload, struct kms_error *err);
+
+/* True if @entry is of @resource, which is written as in the file: "secrets", "leases.coordination.k8s.io". */
+bool kms_encryption_covers(const struct kms_encryption_entry *entry, const char *resource);
+/* The first entry that is of @resource: its first provider writes it.  NULL: none is. */
 const struct kms_encryption_entry *kms_encryption_find(const struct kms_encryption *encryption,
                                                        const char *resource);
 

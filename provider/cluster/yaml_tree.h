@@ -21,12 +21,21 @@ struct kms_yaml_tree {
  * success *ret_tree is released by kms_yaml_done(). */
 KMS_MUST_CHECK enum kms_code kms_yaml_load(const char *file, struct kms_bytes text,
                                            struct kms_yaml_tree *ret_tree, struct kms_error *err);
+/* The same of several documents: loads the one whose `kind` is one of @kinds (ends with NULL; the first
+ * stands for all in texts).  KMS_E_INVALID, too: there is none, or a second. */
+KMS_MUST_CHECK enum kms_code kms_yaml_load_kind(const char *file, struct kms_bytes text,
+                                                const char *const *kinds,
+                                                struct kms_yaml_tree *ret_tree,
+                                                struct kms_error *err);
 void kms_yaml_done(struct kms_yaml_tree *tree);
 
 const yaml_node_t *kms_yaml_root(struct kms_yaml_tree *tree);
 /* The value of @key in a mapping. */
 const yaml_node_t *kms_yaml_get(struct kms_yaml_tree *tree, const yaml_node_t *map,
                                 const char *key);
+/* Pair @i of a mapping; false: there are no more. */
+bool kms_yaml_pair(struct kms_yaml_tree *tree, const yaml_node_t *map, size_t i,
+                   const yaml_node_t **ret_key, const yaml_node_t **ret_value);
 /* How many items a sequence has, and each. */
 size_t kms_yaml_count(const yaml_node_t *list);
 const yaml_node_t *kms_yaml_item(struct kms_yaml_tree *tree, const yaml_node_t *list, size_t i);

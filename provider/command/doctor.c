@@ -13,22 +13,24 @@
 #include "kms/log.h"
 #include "text.h"
 
-enum { ENCRYPTION = 256, MANIFEST, HOST_ROOT, ETCD, UNIT, MAX_AGE, LIST_CHECKS };
+enum { ENCRYPTION = 256, MANIFEST, KUBEADM, HOST_ROOT, ETCD, UNIT, MAX_AGE, LIST_CHECKS };
 static const struct argp_option argp_options[] = {
     { "config", 'c', "FILE", 0, "configuration (default " KMS_CONFIG_PATH ")", 0 },
     { "output", 'o', "FORMAT", 0, "text (default) or json", 0 },
     { "encryption-config", ENCRYPTION, "FILE", 0, "kube-apiserver's EncryptionConfiguration", 0 },
     { "apiserver-manifest", MANIFEST, "FILE", 0,
       "kube-apiserver's static Pod, k3s' config.yaml, or /proc/PID/cmdline", 0 },
+    { "kubeadm-config", KUBEADM, "FILE", 0,
+      "kubeadm's ClusterConfiguration, or the ConfigMap kubeadm-config of kube-system", 0 },
     { "host-root", HOST_ROOT, "DIR", 0,
-      "in a container: where the host's file system is; the two files, systemd's units, etcd's "
-      "data "
-      "and /sys are looked for below it",
+      "in a container: where the host's file system is; the three files, systemd's units, "
+      "etcd's data and /sys are looked for below it",
       0 },
     { "etcd-data-dir", ETCD, "DIR", 0, "etcd's data (default: where kubeadm, k3s, RKE2 have it)",
       0 },
     { "unit", UNIT, "NAME", 0, "the plugin's systemd unit (default hsm-kms.service)", 0 },
-    { "max-age", MAX_AGE, "DURATION", 0, "fail if the promoted KEK is older (\"365d\")", 0 },
+    { "max-age", MAX_AGE, "DURATION", 0,
+      "fail if the promoted KEK is older (default: policy.max_age)", 0 },
     { "list-checks", LIST_CHECKS, NULL, 0, "print what is checked, as a table, and do nothing", 0 },
     { 0 },
 };
@@ -54,6 +56,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case MANIFEST:
         options->apiserver_manifest = arg;
+        return 0;
+    case KUBEADM:
+        options->kubeadm_config = arg;
         return 0;
     case HOST_ROOT:
         options->host_root = strcmp(arg, "/") == 0 ? "" : arg;
@@ -90,12 +95,13 @@ enum { NOT_COVERED_COUNT = sizeof(not_covered) / sizeof(not_covered[0]) };
 
 /* --- running --- */
 
-/* In the order of the output; the last three are run first, while we may still be root. */
+/* In the order of the output; the last four are run first, while we may still be root. */
 static const struct kms_doctor_check *const groups[] = {
-    kms_doctor_token_checks,      kms_doctor_ring_checks,      kms_doctor_host_checks,
-    kms_doctor_encryption_checks, kms_doctor_apiserver_checks,
+    kms_doctor_token_checks,     kms_doctor_kek_checks,     kms_doctor_ring_checks,
+    kms_doctor_audit_checks,     kms_doctor_host_checks,    kms_doctor_encryption_checks,
+    kms_doctor_apiserver_checks, kms_doctor_kubeadm_checks,
 };
-enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]), FIRST_OF_HOST = 2, CHECKS_MAX = 64 };
+enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]), FIRST_OF_HOST = 4, CHECKS_MAX = 64 };
 
 struct report {
     const struct kms_doctor_check *checks[CHECKS_MAX];

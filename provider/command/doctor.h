@@ -12,6 +12,7 @@
 
 #include "cluster/apiserver.h"
 #include "cluster/encryption.h"
+#include "cluster/kubeadm.h"
 #include "config.h"
 #include "kms/error.h"
 #include "kms/keystore.h"
@@ -30,15 +31,17 @@ struct kms_doctor_options {
     const char *host_root;          /* where the host's file system is mounted; "": it is ours */
     const char *encryption_config;  /* NULL: not given */
     const char *apiserver_manifest; /* NULL: not given */
+    const char *kubeadm_config;     /* NULL: not given */
     const char *etcd_data_dir;      /* NULL: looked for */
     const char *unit;               /* the plugin's systemd unit */
-    int64_t max_age_ms;             /* 0: 90 days, and then only a warning */
+    int64_t max_age_ms;             /* 0: as policy.max_age says */
     bool json;
 };
 
 /* What is known of one token. */
 struct kms_doctor_token {
     const char *name; /* borrowed from the configuration */
+    bool limited;     /* by the configuration its login is a crypto user's, who only uses keys */
     struct pkcs11_presence presence;
     char missing[256];             /* libraries that the module lacks; "": none known */
     struct kms_error pin_fault;    /* code not KMS_OK: the PIN couldn't be tried */
@@ -58,6 +61,14 @@ struct kms_doctor_selinux {
     char label[KMS_DOCTOR_LABEL_MAX]; /* of the socket's directory; "": none */
 };
 
+/* What the running plugin says of its audit log. */
+struct kms_doctor_audit {
+    bool told; /* by a plugin that answered, and is no older one */
+    bool configured, writable;
+    char reason[256]; /* why it isn't writable */
+    uint64_t lost;    /* lines since its start */
+};
+
 /* All facts.  Zeroed before; kms_doctor_done(). */
 struct kms_doctor {
     struct kms_doctor_options options;
@@ -75,6 +86,8 @@ struct kms_doctor {
     struct kms_error encryption_fault;
     struct kms_apiserver apiserver;
     struct kms_error apiserver_fault;
+    struct kms_apiserver kubeadm; /* as kubeadm would start it */
+    struct kms_error kubeadm_fault;
 
     struct kms_doctor_token tokens[KMS_TOKENS_MAX];
     size_t token_count;
@@ -87,6 +100,7 @@ struct kms_doctor {
     struct kms_error backups_fault;
     struct kms_node node; /* reached: it answered */
     struct kms_error node_fault;
+    struct kms_doctor_audit audit;
 };
 void kms_doctor_done(struct kms_doctor *doctor);
 
@@ -125,10 +139,13 @@ void kms_doctor_run(const struct kms_doctor_check *check, const struct kms_docto
 
 /* Groups; each ends with a NULL name. */
 extern const struct kms_doctor_check kms_doctor_token_checks[];
+extern const struct kms_doctor_check kms_doctor_kek_checks[];
 extern const struct kms_doctor_check kms_doctor_ring_checks[];
+extern const struct kms_doctor_check kms_doctor_audit_checks[];
 extern const struct kms_doctor_check kms_doctor_host_checks[];
 extern const struct kms_doctor_check kms_doctor_encryption_checks[];
 extern const struct kms_doctor_check kms_doctor_apiserver_checks[];
+extern const struct kms_doctor_check kms_doctor_kubeadm_checks[];
 
 /* Gathering, in this order: the first may need root, the second gives that up, see account.h.  Both
  * remember what fails. */
@@ -143,10 +160,16 @@ void kms_doctor_host_path(const struct kms_doctor *doctor, const char *path,
 /* The directory that @path is in. */
 void kms_doctor_parent(const char *path, char ret_dir[static KMS_DOCTOR_PATH_MAX]);
 
-/* The provider with our endpoint, else the first of kind kms; NULL if there is none.  *ret_entry has
- * it; *ret_ours: it has our endpoint. */
-const struct kms_encryption_provider *kms_doctor_provider(
-    const struct kms_doctor *doctor, const struct kms_encryption_entry **ret_entry, bool *ret_ours);
+/* A provider of kind kms.  Borrowed. */
+struct kms_doctor_provider {
+    const struct kms_encryption_entry *entry; /* that has it */
+    const struct kms_encryption_provider *provider;
+    bool ours;      /* it has our endpoint */
+    char place[64]; /* "resources[0].providers[1]" */
+};
+/* The next one; *at is where the last was found, 0 at first.  False: there are no more. */
+KMS_MUST_CHECK bool kms_doctor_next_provider(const struct kms_doctor *doctor, size_t *at,
+                                             struct kms_doctor_provider *ret_found);
 /* By name, or in the same directory of the host: /var/run is a link to /run.  @path is absolute. */
 bool kms_doctor_is_our_socket(const struct kms_doctor *doctor, const char *path);
 /* The path of a Unix endpoint as Go's URL parser sees it; NULL if @endpoint isn't one. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checks of how kube-apiserver is started. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "access.h"
 #include "doctor.h"
+#include "doctor_apiserver.h"
 
 static void check_manifest(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
@@ -24,55 +24,47 @@ static void check_manifest(const struct kms_doctor *doctor, struct kms_doctor_fi
                        doctor->apiserver.mount_count);
 }
 
-static const char *encryption_flag(const struct kms_doctor *doctor)
+const char *kms_doctor_encryption_flag(const struct kms_apiserver *apiserver)
 {
-    const char *path = kms_apiserver_flag(&doctor->apiserver, "encryption-provider-config");
+    const char *path = kms_apiserver_flag(apiserver, "encryption-provider-config");
     return path != NULL && path[0] == '/' ? path : NULL;
 }
 
-static bool is_same_file(const char *a, const char *b)
+bool kms_doctor_is_reloading(const struct kms_apiserver *apiserver)
 {
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
+    const char *value = kms_apiserver_flag(apiserver,
+                                           "encryption-provider-config-automatic-reload");
+    static const char *const truths[] = { "1", "t", "T", "true", "TRUE", "True" }; /* Go's */
+    for (size_t i = 0; value != NULL && i < sizeof(truths) / sizeof(truths[0]); i++) {
+        if (strcmp(value, truths[i]) == 0)
+            return true;
+    }
+    return false;
 }
 
-/* Where the host has what kube-apiserver sees at @path; false: nothing of the host's is there. */
-static bool to_host(const struct kms_doctor *doctor, const char *path,
-                    char ret_path[static KMS_DOCTOR_PATH_MAX],
-                    const struct kms_apiserver_mount **ret_mount)
+static void refuse_config_flag(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
-    *ret_mount = NULL;
-    (void)snprintf(ret_path, KMS_DOCTOR_PATH_MAX, "%s", path);
-    if (!doctor->apiserver.is_pod)
-        return true;
-    const struct kms_apiserver_mount *mount = kms_apiserver_mount_of(&doctor->apiserver, path);
-    if (mount == NULL || mount->host[0] == '\0')
-        return false;
-    (void)snprintf(ret_path, KMS_DOCTOR_PATH_MAX, "%s%s", mount->host,
-                   path + strlen(mount->inside));
-    *ret_mount = mount;
-    return true;
+    const char *value = kms_apiserver_flag(&doctor->apiserver, "encryption-provider-config");
+    if (value == NULL || value[0] == '\0')
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL,
+                       "--encryption-provider-config=FILE (docs/deploy/kubeadm.yaml)",
+                       "kube-apiserver has no --encryption-provider-config: nothing is encrypted");
+    else
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL,
+                       "give the path from / on, without quotes: no shell takes them away",
+                       "--encryption-provider-config is %.300s, which is no absolute path", value);
 }
 
 static void check_config_flag(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
-    char at_host[KMS_DOCTOR_PATH_MAX], host[KMS_DOCTOR_PATH_MAX], given[KMS_DOCTOR_PATH_MAX];
+    char at_host[KMS_DOCTOR_PATH_MAX];
     const struct kms_apiserver_mount *mount;
-    const char *path = encryption_flag(doctor), *file = doctor->options.encryption_config;
-    if (path == NULL) {
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL,
-                       "--encryption-provider-config=FILE (docs/deploy/kubeadm.yaml)",
-                       "kube-apiserver has no --encryption-provider-config: nothing is encrypted");
-        return;
-    }
-    if (file == NULL || !to_host(doctor, path, at_host, &mount)) {
-        kms_doctor_say(finding, KMS_DOCTOR_OK, "", "--encryption-provider-config is %s", path);
-        return;
-    }
-    kms_doctor_host_path(doctor, at_host, host);
-    kms_doctor_host_path(doctor, file, given);
-    if (is_same_file(host, given))
+    const char *path = kms_doctor_encryption_flag(&doctor->apiserver),
+               *file = doctor->options.encryption_config;
+    if (path == NULL)
+        refuse_config_flag(doctor, finding);
+    else if (file == NULL || !kms_doctor_to_host(&doctor->apiserver, path, at_host, &mount) ||
+             kms_doctor_reads(doctor, at_host, path, file))
         kms_doctor_say(finding, KMS_DOCTOR_OK, "", "--encryption-provider-config is %s", path);
     else
         kms_doctor_say(
@@ -80,102 +72,31 @@ static void check_config_flag(const struct kms_doctor *doctor, struct kms_doctor
             "kube-apiserver reads %.300s, which isn't the --encryption-config given here", at_host);
 }
 
-/* @what stands at @path of kube-apiserver, at the same path of the host. */
-static void look_at_mount(const struct kms_doctor *doctor, const char *what, const char *path,
-                          struct kms_doctor_finding *finding)
-{
-    char host[KMS_DOCTOR_PATH_MAX], fix[KMS_DOCTOR_FIX_MAX], dir[KMS_DOCTOR_PATH_MAX];
-    const struct kms_apiserver_mount *mount;
-    kms_doctor_parent(path, dir);
-    (void)snprintf(fix, sizeof(fix),
-                   "mount the directory as a hostPath, the same on both sides: %.300s", dir);
-    if (!to_host(doctor, path, host, &mount))
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix, "%s: %.300s isn't mounted from the host",
-                       what, path);
-    else if (mount == NULL)
-        kms_doctor_say(finding, KMS_DOCTOR_OK, "", "no Pod: kube-apiserver sees the host's files");
-    else if (strcmp(mount->inside, path) == 0)
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix,
-                       "%s: the file itself is mounted, which a new one in its place never reaches",
-                       what);
-    else if (strcmp(mount->inside, mount->host) != 0)
-        kms_doctor_say(finding, KMS_DOCTOR_WARN, fix, "%s: %.200s is the host's %.200s", what,
-                       mount->inside, mount->host);
-    else
-        kms_doctor_say(finding, KMS_DOCTOR_OK, "", "%.300s, the same on both sides", mount->inside);
-}
-
 static void check_config_mount(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
-    const char *path = encryption_flag(doctor);
+    const char *path = kms_doctor_encryption_flag(&doctor->apiserver);
     if (path != NULL)
-        look_at_mount(doctor, "the EncryptionConfiguration", path, finding);
+        kms_doctor_look_at_mount(doctor, &doctor->apiserver, "the EncryptionConfiguration", path,
+                                 finding);
     else
         kms_doctor_say(finding, KMS_DOCTOR_WARN, "see the check 'apiserver-config'",
                        "kube-apiserver reads no EncryptionConfiguration");
 }
 
-/* The socket as kube-apiserver calls it: by its EncryptionConfiguration if we have that. */
 static void check_socket_mount(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
-    const struct kms_encryption_entry *entry = NULL;
-    bool ours = false;
-    const struct kms_encryption_provider *provider = kms_doctor_provider(doctor, &entry, &ours);
-    const char *path = provider != NULL && ours ? kms_doctor_endpoint_path(provider->endpoint)
-                                                : doctor->config.socket.path;
-    char host[KMS_DOCTOR_PATH_MAX];
-    const struct kms_apiserver_mount *mount;
-    look_at_mount(doctor, "the socket", path, finding);
-    if (to_host(doctor, path, host, &mount) && !kms_doctor_is_our_socket(doctor, host))
-        kms_doctor_say(
-            finding, KMS_DOCTOR_FAIL, "mount the directory of socket.path there",
-            "kube-apiserver's %.200s is the host's %.200s, where the plugin doesn't listen", path,
-            host);
+    kms_doctor_look_at_sockets(doctor, &doctor->apiserver, "the socket", finding);
 }
 
 static void check_reload(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
-    const char *value = kms_apiserver_flag(&doctor->apiserver,
-                                           "encryption-provider-config-automatic-reload");
-    if (value != NULL && strcasecmp(value, "true") == 0)
+    if (kms_doctor_is_reloading(&doctor->apiserver))
         kms_doctor_say(finding, KMS_DOCTOR_OK, "", "on");
     else
         kms_doctor_say(finding, KMS_DOCTOR_WARN,
                        "--encryption-provider-config-automatic-reload=true",
                        "automatic reload is off: each change of the file needs a restart, and a "
                        "restart needs the HSM");
-}
-
-/* /livez never asks KMS providers; /healthz and /readyz do unless they are excluded. */
-static bool asks_kms(const char *path)
-{
-    static const char exclude[] = "exclude=kms-providers";
-    const char *at = strstr(path, exclude);
-    char next = at != NULL ? at[sizeof(exclude) - 1] : '\0';
-    bool excluded = at != NULL && (next == '\0' || next == '&');
-    bool asking = kms_path_is_below(path, "/healthz") || kms_path_is_below(path, "/readyz") ||
-                  strncmp(path, "/healthz?", 9) == 0 || strncmp(path, "/readyz?", 8) == 0;
-    return asking && !excluded;
-}
-
-static void check_liveness(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
-{
-    static const char fix[] = "path: /livez, or add ?exclude=kms-providers";
-    const struct kms_apiserver *apiserver = &doctor->apiserver;
-    if (asks_kms(apiserver->liveness))
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix,
-                       "the liveness probe asks %.200s: while the HSM is away kube-apiserver is "
-                       "restarted, and loses the seeds that it had",
-                       apiserver->liveness);
-    else if (asks_kms(apiserver->startup))
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix,
-                       "the startup probe asks %.200s: without the HSM kube-apiserver is restarted "
-                       "over and over",
-                       apiserver->startup);
-    else
-        kms_doctor_say(finding, KMS_DOCTOR_OK, "",
-                       "no probe restarts kube-apiserver for KMS%s%.100s",
-                       apiserver->liveness[0] != '\0' ? ": " : "", apiserver->liveness);
 }
 
 /* --- may it open the socket? --- */
@@ -235,23 +156,85 @@ static void check_uid(const struct kms_doctor *doctor, struct kms_doctor_finding
 
 /* --- etcd --- */
 
-static void check_etcd_tls(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
+static bool has_tls(const char *url)
 {
-    const char *servers = kms_apiserver_flag(&doctor->apiserver, "etcd-servers");
-    if (servers == NULL || servers[0] == '\0') {
-        kms_doctor_say(finding, KMS_DOCTOR_WARN, "see how your distribution runs its data store",
-                       "unknown: kube-apiserver's --etcd-servers isn't given there");
-        return;
+    return strncmp(url, "https://", 8) == 0 || strncmp(url, "unix://", 7) == 0 ||
+           strncmp(url, "unixs://", 8) == 0;
+}
+
+/* Of @len bytes; user and password of a URL aren't told. */
+static void look_at_endpoint(const char *url, size_t len, const char *of,
+                             struct kms_doctor_finding *finding)
+{
+    const char *slashes = strstr(url, "://");
+    const char *host = slashes != NULL && slashes < url + len ? slashes + 3 : url;
+    size_t left = (size_t)(url + len - host), authority = strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', authority < left ? authority : left);
+    const char *shown = at != NULL ? at + 1 : host;
+    left = (size_t)(url + len - shown);
+    if (!has_tls(url))
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL, "use https:// with --etcd-cafile, --etcd-certfile",
+                       "etcd is reached without TLS by %.*s%.*s%s%.60s: on the way all names, and "
+                       "what no provider encrypts, can be read and changed",
+                       (int)(host - url), url, left < 200 ? (int)left : 200, shown,
+                       of[0] != '\0' ? " of " : "", of);
+}
+
+/* Endpoints up to the end or a comma, with @separator between them. */
+static void look_at_endpoints(const char *list, char separator, const char *of,
+                              struct kms_doctor_finding *finding)
+{
+    const char stop[] = { separator, ',', '\0' };
+    for (const char *at = list; *at != '\0' && (separator == ',' || *at != ',');) {
+        size_t len = strcspn(at, stop);
+        if (len > 0)
+            look_at_endpoint(at, len, of, finding);
+        at += len + (at[len] == separator ? 1 : 0);
     }
-    for (const char *at = servers; *at != '\0';) {
-        size_t len = strcspn(at, ",");
-        if (strncmp(at, "https://", 8) != 0)
-            kms_doctor_say(finding, KMS_DOCTOR_FAIL,
-                           "use https:// with --etcd-cafile, --etcd-certfile",
-                           "etcd is reached without TLS: %.*s", len < 200 ? (int)len : 200, at);
+}
+
+/* GROUP/RESOURCE#SERVER;SERVER,… */
+static size_t look_at_overrides(const char *list, struct kms_doctor_finding *finding)
+{
+    size_t count = 0;
+    for (const char *at = list; *at != '\0'; count++) {
+        char resource[64];
+        size_t len = strcspn(at, ","), name = strcspn(at, "#");
+        (void)snprintf(resource, sizeof(resource), "%.*s", name < len ? (int)name : (int)len, at);
+        if (name < len)
+            look_at_endpoints(at + name + 1, ';', resource, finding);
+        else
+            kms_doctor_say(finding, KMS_DOCTOR_FAIL, "write GROUP/RESOURCE#SERVERS",
+                           "--etcd-servers-overrides has an entry without servers, number %zu",
+                           count + 1);
         at += len + (at[len] == ',' ? 1 : 0);
     }
-    kms_doctor_say(finding, KMS_DOCTOR_OK, "", "every endpoint is https://");
+    return count;
+}
+
+static void check_etcd_tls(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
+{
+    const struct kms_apiserver *apiserver = &doctor->apiserver;
+    size_t overrides = 0, servers = 0;
+    const char *list;
+    for (size_t at = 0; (list = kms_apiserver_next_flag(apiserver, "etcd-servers", &at)) != NULL;) {
+        servers += list[0] != '\0' ? 1 : 0;
+        look_at_endpoints(list, ',', "", finding);
+    }
+    for (size_t at = 0;
+         (list = kms_apiserver_next_flag(apiserver, "etcd-servers-overrides", &at)) != NULL;)
+        overrides += look_at_overrides(list, finding);
+    if (servers == 0)
+        kms_doctor_say(finding, KMS_DOCTOR_WARN, "see how your distribution runs its data store",
+                       "unknown: kube-apiserver's --etcd-servers isn't given there");
+    else if (overrides > 0)
+        kms_doctor_say(finding, KMS_DOCTOR_WARN,
+                       "run hsm-kms verify on each etcd; destroy a KEK only if --can-destroy is "
+                       "clear on all",
+                       "--etcd-servers-overrides puts resources into another etcd, which verify "
+                       "of this one doesn't see");
+    else
+        kms_doctor_say(finding, KMS_DOCTOR_OK, "", "every endpoint is https:// or a Unix socket");
 }
 
 enum { APISERVER = KMS_DOCTOR_CONFIG | KMS_DOCTOR_APISERVER };
@@ -259,16 +242,18 @@ const struct kms_doctor_check kms_doctor_apiserver_checks[] = {
     { "apiserver-manifest", "how kube-apiserver is started can be read", 0, check_manifest },
     { "apiserver-config", "--encryption-provider-config is given, and is the file given here",
       APISERVER, check_config_flag },
-    { "apiserver-config-mount", "that file's directory is mounted, at the same path", APISERVER,
-      check_config_mount },
-    { "apiserver-socket-mount", "the socket's directory is mounted, at the same path", APISERVER,
-      check_socket_mount },
+    { "apiserver-config-mount", "that file's directory is mounted as a whole, at the same path",
+      APISERVER, check_config_mount },
+    { "apiserver-socket-mount", "the socket's directory is mounted as a whole, at the same path",
+      APISERVER, check_socket_mount },
     { "apiserver-reload", "--encryption-provider-config-automatic-reload is on", APISERVER,
       check_reload },
     { "apiserver-liveness", "neither liveness nor startup probe asks kms-providers", APISERVER,
-      check_liveness },
+      kms_doctor_check_liveness },
     { "apiserver-uid", "its user may open the socket: peer rules, mode, directory", APISERVER,
       check_uid },
-    { "etcd-tls", "every one of --etcd-servers is https", APISERVER, check_etcd_tls },
+    { "etcd-tls",
+      "every endpoint of --etcd-servers and --etcd-servers-overrides is https or a Unix socket",
+      APISERVER, check_etcd_tls },
     { NULL, NULL, 0, NULL },
 };

@@ -15,6 +15,7 @@ void kms_doctor_done(struct kms_doctor *doctor)
     kms_state_done(&doctor->state);
     kms_encryption_done(&doctor->encryption);
     kms_apiserver_done(&doctor->apiserver);
+    kms_apiserver_done(&doctor->kubeadm);
     kms_config_done(&doctor->config);
     *doctor = (struct kms_doctor){ .token_count = 0 };
 }

@@ -110,6 +110,11 @@ void kms_doctor_look_at_host(struct kms_doctor *doctor)
         doctor->apiserver_fault.code = kms_apiserver_load(path, &doctor->apiserver,
                                                           &doctor->apiserver_fault);
     }
+    if (options->kubeadm_config != NULL) {
+        kms_doctor_host_path(doctor, options->kubeadm_config, path);
+        doctor->kubeadm_fault.code = kms_kubeadm_load(path, &doctor->kubeadm,
+                                                      &doctor->kubeadm_fault);
+    }
     doctor->config_fault.code = kms_config_load(options->config_path, &doctor->config,
                                                 &doctor->config_fault);
     if (doctor->config_fault.code != KMS_OK)
@@ -208,6 +213,7 @@ static void look_at_token(struct kms_doctor *doctor, size_t i)
         .profile = doctor->config.profile,
     };
     token->name = config->name;
+    token->limited = config->user_type == KMS_USER_TYPE_CRYPTO_USER;
     pkcs11_presence_look(config->module, config->uri, NULL, NULL, &token->presence);
     if (token->presence.module_fault.code != KMS_OK && config->module[0] == '/')
         kms_missing_libraries(config->module, token->missing, sizeof(token->missing));
@@ -251,13 +257,30 @@ static void look_at_backups(struct kms_doctor *doctor)
     }
 }
 
+static void hear_of_audit(const Hsmkms__Node__V1__DescribeResponse *description,
+                          struct kms_doctor_audit *audit)
+{
+    const Hsmkms__Node__V1__Audit *told = description->audit;
+    audit->told = description->settings.len > 0; /* older ones tell neither */
+    audit->configured = told != NULL;
+    audit->writable = told != NULL && told->ok;
+    audit->lost = told != NULL ? told->lost : 0;
+    (void)snprintf(audit->reason, sizeof(audit->reason), "%s", told != NULL ? told->message : "");
+}
+
 static void ask_plugin(struct kms_doctor *doctor)
 {
     KMS_CLEANUP(kms_client_close_ptr) struct kms_client *client = NULL;
+    Hsmkms__Node__V1__DescribeResponse *description = NULL;
     struct kms_error *err = &doctor->node_fault;
     err->code = kms_client_open(doctor->config.socket.path, &client, err);
     if (err->code == KMS_OK)
-        err->code = kms_node_ask(client, doctor->config.socket.path, &doctor->node, NULL, err);
+        err->code = kms_node_ask(client, doctor->config.socket.path, &doctor->node, &description,
+                                 err);
+    if (err->code != KMS_OK)
+        return;
+    hear_of_audit(description, &doctor->audit);
+    kms_client_free_describe(description);
 }
 
 enum kms_code kms_doctor_look_at_token(struct kms_doctor *doctor, struct kms_error *err)

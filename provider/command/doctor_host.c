@@ -6,8 +6,26 @@
 #include <sys/stat.h>
 
 #include "doctor.h"
+#include "doctor_directory.h"
 #include "doctor_disk.h"
 #include "doctor_unit.h"
+
+/* The plugin makes it 0600; a node that hasn't served has none. */
+static void look_at_ring_file(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
+{
+    char path[KMS_DOCTOR_PATH_MAX];
+    struct stat st;
+    (void)snprintf(path, sizeof(path), "%s/ring.json", doctor->config.state_dir);
+    if (lstat(path, &st) != 0)
+        return;
+    unsigned mode = st.st_mode & 07777;
+    if (!S_ISREG(st.st_mode) || (mode & (S_IWGRP | S_IWOTH)) != 0 ||
+        st.st_uid != doctor->service_uid)
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL, "chown it to the service, chmod 0600 it",
+                       "ring.json says which keys this node trusts: it must be a file that the "
+                       "service alone may write, and is uid %u's with mode %04o",
+                       (unsigned)st.st_uid, mode);
+}
 
 static void check_state_dir(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
@@ -19,11 +37,14 @@ static void check_state_dir(const struct kms_doctor *doctor, struct kms_doctor_f
         kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix, "state_dir %.200s: %s", path,
                        strerror(errno)); /* NOLINT: commands have one thread here */
     else if (!S_ISDIR(st.st_mode) || (st.st_mode & 0777) != 0700)
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix,
-                       "state_dir must be a directory of mode 0700; it has %04o",
-                       (unsigned)(st.st_mode & 07777));
+        kms_doctor_say(
+            finding, KMS_DOCTOR_FAIL, fix,
+            "state_dir says which keys this node trusts: it must be a directory of mode 0700, "
+            "and has %04o",
+            (unsigned)(st.st_mode & 07777));
     else
-        kms_doctor_say(finding, KMS_DOCTOR_OK, "", "mode 0700, of uid %u", (unsigned)st.st_uid);
+        look_at_ring_file(doctor, finding);
+    kms_doctor_say(finding, KMS_DOCTOR_OK, "", "mode 0700, of uid %u", (unsigned)st.st_uid);
 }
 
 /* As the plugin judges it at its start (socket.c). */
@@ -118,25 +139,56 @@ static const struct {
 };
 enum { STARTER_COUNT = sizeof(starters) / sizeof(starters[0]) };
 
+/* True if @first's unit file or @second's puts @first before @second. */
+static bool is_ordered(const struct kms_doctor *doctor, const char *first, const char *second)
+{
+    return kms_unit_lists(doctor, first, "Before", second) ||
+           kms_unit_lists(doctor, second, "After", first);
+}
+
+static bool is_started(const struct kms_doctor *doctor, const char *unit, const char *starter)
+{
+    return kms_unit_is_enabled(doctor, unit) || kms_unit_lists(doctor, starter, "Wants", unit) ||
+           kms_unit_lists(doctor, starter, "Requires", unit);
+}
+
+static void say_no_unit(const struct kms_doctor *doctor, const char *starter, bool runs_apiserver,
+                        const char *fix, struct kms_doctor_finding *finding)
+{
+    kms_doctor_say(finding, runs_apiserver ? KMS_DOCTOR_FAIL : KMS_DOCTOR_WARN, fix,
+                   runs_apiserver
+                       ? "%s starts kube-apiserver, and there is no unit %.100s: a Pod comes too "
+                         "late"
+                       : "%s is here, and there is no unit %.100s: fine if the plugin is a static "
+                         "Pod",
+                   starter, doctor->options.unit);
+}
+
 static void look_at_starter(const struct kms_doctor *doctor, const char *starter,
                             bool runs_apiserver, struct kms_doctor_finding *finding)
 {
     const char *unit = doctor->options.unit;
     char fix[KMS_DOCTOR_FIX_MAX];
-    (void)snprintf(fix, sizeof(fix), "Before=%s in %.100s (docs/deploy/hsm-kms.service)", starter,
-                   unit);
-    if (!kms_unit_exists(doctor, unit))
-        kms_doctor_say(finding, runs_apiserver ? KMS_DOCTOR_FAIL : KMS_DOCTOR_WARN, fix,
-                       runs_apiserver
-                           ? "%s starts kube-apiserver, and there is no unit %.100s: a Pod comes "
-                             "too late"
-                           : "%s is here, and there is no unit %.100s: fine if the plugin is a "
-                             "static Pod",
-                       starter, unit);
-    else if (!kms_unit_lists(doctor, unit, "Before", starter) &&
-             !kms_unit_lists(doctor, starter, "After", unit))
-        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix, "%.100s isn't ordered before %s", unit,
-                       starter);
+    (void)snprintf(fix, sizeof(fix), "Before=%s in [Unit] of %.100s (docs/deploy/hsm-kms.service)",
+                   starter, unit);
+    if (!kms_unit_exists(doctor, unit)) {
+        say_no_unit(doctor, starter, runs_apiserver, fix, finding);
+        return;
+    }
+    if (!is_ordered(doctor, unit, starter))
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL, fix,
+                       "%.100s isn't ordered before %s: after a reboot kube-apiserver may start "
+                       "without the plugin, and is restarted until that is there",
+                       unit, starter);
+    else if (is_ordered(doctor, starter, unit))
+        kms_doctor_say(finding, KMS_DOCTOR_FAIL, "take the After= of the two away",
+                       "%.100s is ordered both before and after %s: systemd breaks such a circle "
+                       "by leaving one out",
+                       unit, starter);
+    else if (!is_started(doctor, unit, starter))
+        kms_doctor_say(
+            finding, KMS_DOCTOR_WARN, "systemctl enable it",
+            "%.100s isn't enabled: no unit pulls it in, so that it doesn't start at boot", unit);
     else
         kms_doctor_say(finding, KMS_DOCTOR_OK, "", "%.100s comes before %s", unit, starter);
 }
@@ -171,17 +223,23 @@ static bool is_for_containers(const char *label)
 static void check_selinux(const struct kms_doctor *doctor, struct kms_doctor_finding *finding)
 {
     const struct kms_doctor_selinux *selinux = &doctor->selinux;
+    char dir[KMS_DOCTOR_PATH_MAX], fix[KMS_DOCTOR_FIX_MAX];
+    kms_doctor_parent(doctor->config.socket.path, dir);
+    (void)snprintf(
+        fix, sizeof(fix),
+        "semanage fcontext -a -t container_file_t '%.90s(/.*)?' and restorecon -R %.90s, "
+        "if kube-apiserver is a confined container",
+        dir, dir);
     if (!selinux->present)
         kms_doctor_say(finding, KMS_DOCTOR_OK, "", "SELinux isn't in use");
     else if (is_for_containers(selinux->label))
         kms_doctor_say(finding, KMS_DOCTOR_OK, "", "the socket's directory is %s", selinux->label);
     else
-        kms_doctor_say(finding, KMS_DOCTOR_WARN,
-                       "semanage fcontext -a -t container_file_t '/run/kmsplugin(/.*)?' and "
-                       "restorecon -R /run/kmsplugin, if kube-apiserver is a confined container",
+        kms_doctor_say(finding, KMS_DOCTOR_WARN, fix,
                        "SELinux is %s, and the socket's directory has the label '%.200s', which "
                        "containers may not open",
-                       selinux->enforcing ? "enforcing" : "permissive", selinux->label);
+                       selinux->enforcing ? "enforcing" : "permissive",
+                       selinux->label[0] != '\0' ? selinux->label : "none");
 }
 
 /* --- etcd's disk --- */
@@ -230,14 +288,18 @@ static void check_etcd_disk(const struct kms_doctor *doctor, struct kms_doctor_f
 }
 
 const struct kms_doctor_check kms_doctor_host_checks[] = {
-    { "state-dir", "state_dir is there, mode 0700", KMS_DOCTOR_CONFIG, check_state_dir },
+    { "state-dir", "state_dir is there, mode 0700, and ring.json in it is the service's alone",
+      KMS_DOCTOR_CONFIG, check_state_dir },
+    { "directories",
+      "nobody else may change a directory above socket, state_dir, PIN file or PKCS#11 library",
+      KMS_DOCTOR_CONFIG, kms_doctor_check_directories },
     { "socket-directory", "the socket's directory: nobody else may put a socket there",
       KMS_DOCTOR_CONFIG, check_socket_directory },
     { "socket", "owner, group and mode of the socket are as configured", KMS_DOCTOR_CONFIG,
       check_socket },
     { "peer-rules", "`socket.group` exists, and who is let in can open the socket",
       KMS_DOCTOR_CONFIG, check_peer_rules },
-    { "start-order", "the systemd unit comes before kubelet, k3s or rke2-server", 0,
+    { "start-order", "the systemd unit is enabled and comes before kubelet, k3s or rke2-server", 0,
       check_start_order },
     { "selinux", "containers may open the socket's directory", KMS_DOCTOR_CONFIG, check_selinux },
     { "etcd-disk", "etcd's data directory is on dm-crypt", 0, check_etcd_disk },

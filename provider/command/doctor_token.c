@@ -165,14 +165,20 @@ static void look_at_rights(const struct kms_doctor_token *token, struct kms_doct
     size_t count = token->inventory.count;
     if (token->presence.write_protected)
         kms_doctor_say(finding, KMS_DOCTOR_OK, "", "%s is read-only for this login", token->name);
+    else if (token->limited)
+        kms_doctor_say(finding, KMS_DOCTOR_OK, "",
+                       "%s: the plugin's login is a crypto user's, whose role may neither change "
+                       "nor destroy keys",
+                       token->name);
     else if (token->modifiable > 0 || token->destroyable > 0)
         kms_doctor_say(
             finding, KMS_DOCTOR_WARN,
             "give the plugin a login that may only use keys, and make KEKs with an "
             "administrator's (--pin-file); or have the HSM fix CKA_MODIFIABLE and "
             "CKA_DESTROYABLE to false",
-            "%s: the plugin's login is a user's, and of %zu KEK(s) it may change %zu and "
-            "destroy %zu",
+            "%s: of %zu KEK(s) the plugin's login, a user's, may change %zu and destroy %zu: who "
+            "takes over the plugin could destroy them, and with them all that is encrypted (read "
+            "from role and attributes; nothing was tried)",
             token->name, token->inspected, token->modifiable, token->destroyable);
     else if (count == 0 || token->inspected < count)
         kms_doctor_say(finding, KMS_DOCTOR_WARN, "hsm-kms key describe reads each",

@@ -25,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(strlen(entry->resources[0]) > 0);
         FUZZ_CHECK(kms_encryption_find(&encryption, entry->resources[0]) != NULL);
     }
+    rc = kms_encryption_check(&encryption, size % 2 == 0, &err);
+    FUZZ_CHECK(rc == KMS_OK || (rc == KMS_E_INVALID && err.msg[0] != '\0'));
     kms_encryption_done(&encryption);
     return 0;
 }

@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+import sys
 import unittest
 
 from kms_case import Case, SharedCase
@@ -49,7 +50,7 @@ class Healthy(SharedCase):
         for name in ("config", "module", "token", "pin-file", "pin-counter", "pin-accepted", "profile",
                      "kek-attributes", "duplicate-generations", "foreign-generations",
                      "other-rings", "pins", "activation", "key-age", "instance", "state-dir",
-                     "socket-directory", "socket", "peer-rules"):
+                     "directories", "socket-directory", "socket", "peer-rules"):
             self.assertEqual(checks[name]["status"], "ok", checks[name])
 
     def test_every_check_has_a_status_a_reason_and_unless_ok_a_fix(self):
@@ -109,6 +110,41 @@ class Healthy(SharedCase):
         for name, check in checks.items():
             if name.startswith(("encryption-", "apiserver-", "etcd-tls")):
                 self.assertEqual(check["status"], "ok", check)
+
+    def test_a_process_is_asked_what_files_it_sees(self):
+        """The command line of a process that is called kube-apiserver, in our mount namespace."""
+        with subprocess.Popen(
+                ["kube-apiserver", "-c", "import sys; sys.stdin.read()",
+                 "--encryption-provider-config=" + self.node.config_path],
+                executable=sys.executable, stdin=subprocess.PIPE) as process:
+            checks = self.examine("--apiserver-manifest", "/proc/%d/cmdline" % process.pid)
+            other = self.examine("--apiserver-manifest", "/proc/self/cmdline", code=FINDINGS)
+            process.stdin.close()
+        for name in ("config", "config-mount", "socket-mount"):
+            self.assertEqual(checks["apiserver-" + name]["status"], "ok", checks)
+        self.assertEqual(checks["apiserver-liveness"]["status"], "warn")
+        self.assertIn("isn't kube-apiserver's", other["apiserver-manifest"]["reason"])
+
+    def test_kubeadms_configuration_is_compared_with_the_manifest(self):
+        """What docs/deploy gives to kubeadm keeps encryption; a manifest by hand loses it."""
+        run, enc = self.node.socket_dir, "/etc/kubernetes/hsm-kms"
+        with open(os.path.join(DEPLOY, "kubeadm.yaml"), encoding="utf-8") as sample:
+            text = sample.read().replace("/run/kmsplugin", run)
+        kubeadm, manifest = self.node.path("kubeadm.yaml"), self.node.path("by-kubeadm.yaml")
+        with open(kubeadm, "w", encoding="utf-8") as out:
+            out.write(text)
+        with open(manifest, "w", encoding="utf-8") as out:
+            out.write(MANIFEST % {"enc": enc + "/encryption.yaml", "dir": enc, "run": run})
+        flags = ("--apiserver-manifest", manifest, "--kubeadm-config", kubeadm)
+        checks = self.examine(*flags)
+        for name in checks:
+            if name.startswith("kubeadm-"):
+                self.assertEqual(checks[name]["status"], "ok", checks[name])
+        with open(kubeadm, "w", encoding="utf-8") as out:
+            out.write("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n")
+        checks = self.examine(*flags, code=FINDINGS)
+        for name in ("flag", "socket-mount", "manifest"):
+            self.assertEqual(checks["kubeadm-" + name]["status"], "FAIL", checks)
 
     def test_the_hosts_files_may_be_elsewhere(self):
         enc = self.node.path("host/etc/encryption.yaml")
@@ -198,6 +234,37 @@ class Broken(Case):
         self.assertIn("2 keys of generation 1", self.check(node, "duplicate-generations")["reason"])
         self.assertIn("generation 2", self.check(node, "foreign-generations")["reason"])
 
+    def test_another_key_of_the_same_number_on_a_second_token_is_told(self):
+        node = self.ready()
+        label, = node.token.labels()
+        first = dict(node.config["tokens"][0], name="one")
+        node.configure(tokens=[first, dict(first, name="two", uri="pkcs11:token=spare")])
+        node.token.make_another("spare")
+        node.token.label = "spare"
+        node.token.generate(label, "0badcafe")
+        self.assertRegex(self.check(node, "foreign-generations")["reason"],
+                         "generation 1 is the key [0-9a-f]{16} on one and [0-9a-f]{16} on two")
+        self.check(node, "duplicate-generations", status="ok")
+
+    def test_a_kek_in_the_place_of_another_is_told(self):
+        node = self.ready().up()
+        node.stop()
+        label, = node.token.labels()
+        node.token.delete(label, node.token.list_ids()[label])
+        node.token.generate(label, "0badcafe")
+        self.assertIn("another fingerprint", self.check(node, "pins")["reason"])
+
+    def test_a_disabled_kek_says_what_a_quiet_time_proves(self):
+        node = self.ready()
+        node.token.generate("prod.v2@20260101T000000Z", "02")
+        node.up().wait_generation(2)
+        node.stop()
+        done = node.run("key", "disable", "1", "--config", node.config_path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("quiet days prove nothing, since kube-apiserver serves the seeds",
+                      self.check(node, "disabled-keys", status="warn")["reason"])
+        self.check(node, "foreign-generations", status="ok")
+
     def test_a_kek_that_is_gone_is_told(self):
         node = self.ready().up()
         node.stop()
@@ -212,6 +279,22 @@ class Broken(Case):
         with open(node.ring_json, "w", encoding="ascii") as out:
             out.write("{")
         self.assertIn("ring.json", self.check(node, "pins")["reason"])
+
+    def test_the_audit_log_is_looked_at_as_the_service_and_by_the_plugins_word(self):
+        node = self.ready()
+        logs = node.path("audit")
+        os.mkdir(logs, 0o700)
+        node.configure(audit={"path": os.path.join(logs, "log")})
+        node.up()
+        checks = examine(self, node)
+        self.assertRegex(checks["audit-log"]["reason"], r"log\.serve: \d+ lines, the last ")
+        self.assertEqual(checks["audit-log"]["status"], "ok")
+        node.configure(audit={"path": os.path.join(logs, "gone/log")})
+        self.assertIn("can't write to", self.check(node, "audit-log")["reason"])
+
+    def test_a_node_without_an_audit_log_is_a_warning(self):
+        self.assertIn("none is configured",
+                      self.check(self.ready(), "audit-log", status="warn")["reason"])
 
     def test_a_node_that_never_served_is_a_warning(self):
         node = self.ready()
@@ -237,6 +320,8 @@ class Broken(Case):
         node.up().stop()
         self.assertIn("90 are allowed", self.check(node, "key-age", status="warn")["reason"])
         self.check(node, "key-age", "--max-age", "365d")
+        node.configure(policy={"max_age": "365d"})
+        self.assertIn("365 are allowed by policy.max_age", self.check(node, "key-age")["reason"])
         self.check(node, "key-age", "--max-age", "36500d", status="ok")
 
     def test_root_becomes_the_plugins_account_for_the_token(self):

@@ -39,6 +39,17 @@ static const char manifest[] =
     "  - {name: config, hostPath: {path: /enc/}}\n"
     "  - {name: socket, hostPath: {path: %s/run}}\n";
 
+static const char kubeadm[] =
+    "apiVersion: kubeadm.k8s.io/v1beta4\n"
+    "kind: ClusterConfiguration\n"
+    "apiServer:\n"
+    "  extraArgs:\n"
+    "  - {name: encryption-provider-config, value: /enc/encryption.yaml}\n"
+    "  - {name: encryption-provider-config-automatic-reload, value: 'true'}\n"
+    "  extraVolumes:\n"
+    "  - {name: config, hostPath: /enc, mountPath: /enc}\n"
+    "  - {name: socket, hostPath: %s/run, mountPath: %s/run}\n";
+
 static void make_directories(const char *path)
 {
     char part[256];
@@ -79,6 +90,15 @@ void doctor_rig_manifest(struct doctor_rig *rig, const char *text)
         "apiserver.yaml", bytes, 0, 0, &doctor->apiserver, &doctor->apiserver_fault);
 }
 
+void doctor_rig_kubeadm(struct doctor_rig *rig, const char *text)
+{
+    struct kms_doctor *doctor = &rig->doctor;
+    kms_apiserver_done(&doctor->kubeadm);
+    doctor->kubeadm_fault = (struct kms_error){ .code = KMS_OK };
+    doctor->kubeadm_fault.code = kms_kubeadm_parse("kubeadm.yaml", kms_bytes_of(text),
+                                                   &doctor->kubeadm, &doctor->kubeadm_fault);
+}
+
 static void bind_socket(struct doctor_rig *rig)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -115,19 +135,22 @@ static void make_files(struct doctor_rig *rig)
                      "[Unit]\nAfter=network.target\n");
     doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service",
                      "[Unit]\nBefore = k3s.service kubelet.service\n");
+    doctor_rig_write(rig, "etc/systemd/system/multi-user.target.wants/hsm-kms.service", "");
     (void)snprintf(text, sizeof(text), encryption, rig->socket); /* NOLINT */
     doctor_rig_write(rig, "enc/encryption.yaml", text);
     doctor_rig_encryption(rig, text);
     (void)snprintf(text, sizeof(text), manifest, dir, dir); /* NOLINT */
     doctor_rig_manifest(rig, text);
+    (void)snprintf(text, sizeof(text), kubeadm, dir, dir); /* NOLINT */
+    doctor_rig_kubeadm(rig, text);
     (void)snprintf(path, sizeof(path), "%s/run", dir);
     assert_int_equal(chmod(path, 0755), 0);
     bind_socket(rig);
 }
 
-static void fill_token(struct kms_doctor_token *token)
+static void fill_token(struct kms_doctor_token *token, const char *name)
 {
-    *token = (struct kms_doctor_token){ .name = "one" };
+    *token = (struct kms_doctor_token){ .name = name };
     (void)snprintf(token->presence.label, sizeof(token->presence.label), "prod-token");
     token->presence.login_required = true;
     token->presence.pin_initialized = true;
@@ -153,6 +176,7 @@ int doctor_rig_setup(void **state)
     doctor->options = (struct kms_doctor_options){ .host_root = rig->dir,
                                                    .encryption_config = "/enc/encryption.yaml",
                                                    .apiserver_manifest = "/apiserver.yaml",
+                                                   .kubeadm_config = "/kubeadm.yaml",
                                                    .unit = "hsm-kms.service" };
     make_files(rig);
     doctor->service_uid = geteuid();
@@ -164,7 +188,7 @@ int doctor_rig_setup(void **state)
     (void)snprintf(doctor->node.ring, sizeof(doctor->node.ring), "prod");
     (void)snprintf(doctor->node.version, sizeof(doctor->node.version), "%s", KMS_VERSION);
     doctor->token_count = 1;
-    fill_token(&doctor->tokens[0]);
+    fill_token(&doctor->tokens[0], "one");
     (void)doctor_rig_add_kek(rig, "prod.v1@20261101T120000Z", 1);
     doctor_rig_pin(rig, 1, 1);
     doctor->state.promoted = 1;
@@ -186,9 +210,22 @@ int doctor_rig_teardown(void **state)
     return left;
 }
 
+void doctor_rig_add_token(struct doctor_rig *rig)
+{
+    fill_token(&rig->doctor.tokens[1], "two");
+    rig->doctor.token_count = 2;
+    doctor_rig_judge(rig);
+}
+
 struct kms_kek_info *doctor_rig_add_kek(struct doctor_rig *rig, const char *label, uint8_t tag)
 {
-    struct kms_inventory *inventory = &rig->doctor.tokens[0].inventory;
+    return doctor_rig_add_kek_to(rig, 0, label, tag);
+}
+
+struct kms_kek_info *doctor_rig_add_kek_to(struct doctor_rig *rig, size_t token, const char *label,
+                                           uint8_t tag)
+{
+    struct kms_inventory *inventory = &rig->doctor.tokens[token].inventory;
     assert_true(inventory->count < DOCTOR_KEKS_MAX);
     struct kms_kek_info *kek = &inventory->keks[inventory->count++];
     (void)snprintf(kek->label, sizeof(kek->label), "%s", label);
@@ -211,21 +248,24 @@ void doctor_rig_pin(struct doctor_rig *rig, uint32_t generation, uint8_t tag)
 void doctor_rig_judge(struct doctor_rig *rig)
 {
     struct kms_doctor *doctor = &rig->doctor;
-    struct kms_doctor_token *token = &doctor->tokens[0];
     const struct kms_ring_options options = { .name = "prod", .vouched = doctor->vouched };
     struct kms_error err = { 0 };
-    kms_snapshot_release(token->snapshot);
-    token->snapshot = NULL;
-    assert_ok(kms_ring_judge(&options, &doctor->state, doctor->state_is_new, &token->inventory,
-                             doctor->now_utc_s, &token->snapshot, &err),
-              &err);
+    for (size_t i = 0; i < doctor->token_count; i++) {
+        struct kms_doctor_token *token = &doctor->tokens[i];
+        kms_snapshot_release(token->snapshot);
+        token->snapshot = NULL;
+        assert_ok(kms_ring_judge(&options, &doctor->state, doctor->state_is_new, &token->inventory,
+                                 doctor->now_utc_s, &token->snapshot, &err),
+                  &err);
+    }
 }
 
 static const struct kms_doctor_check *find_check(const char *name)
 {
     const struct kms_doctor_check *const groups[] = {
-        kms_doctor_token_checks, kms_doctor_ring_checks, kms_doctor_host_checks,
-        kms_doctor_encryption_checks, kms_doctor_apiserver_checks
+        kms_doctor_token_checks,     kms_doctor_kek_checks,    kms_doctor_ring_checks,
+        kms_doctor_audit_checks,     kms_doctor_host_checks,   kms_doctor_encryption_checks,
+        kms_doctor_apiserver_checks, kms_doctor_kubeadm_checks
     };
     for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
         for (const struct kms_doctor_check *check = groups[i]; check->name != NULL; check++)

@@ -33,6 +33,7 @@ static void provider(struct doctor_rig *rig, const char *fields)
     configure(rig, "[secrets, configmaps]", text);
 }
 
+#define AES "{aescbc: {keys: [{name: k, secret: c2VjcmV0IGlzIHNlY3VyZQ==}]}}"
 #define OURS "{kms: {apiVersion: v2, name: a, endpoint: 'unix://@'}}"
 
 static void an_encryption_config_parses_or_says_where_not(void **state)
@@ -78,7 +79,7 @@ static void our_provider_is_first(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
     doctor_rig_expect(rig, "encryption-order", KMS_DOCTOR_OK, "is first");
-    configure(rig, "[secrets]", "[{aescbc: {keys: []}}, " OURS "]");
+    configure(rig, "[secrets]", "[" AES ", " OURS "]");
     doctor_rig_expect(rig, "encryption-order", KMS_DOCTOR_FAIL, "isn't the first");
 }
 
@@ -90,7 +91,7 @@ static void identity_is_last_or_gone(void **state)
     doctor_rig_expect(rig, "encryption-identity", KMS_DOCTOR_OK, "last, or gone");
     configure(rig, "[secrets]", "[{identity: {}}, " OURS "]");
     doctor_rig_expect(rig, "encryption-identity", KMS_DOCTOR_FAIL, "stored in plaintext");
-    configure(rig, "[secrets]", "[" OURS ", {identity: {}}, {aesgcm: {keys: []}}]");
+    configure(rig, "[secrets]", "[" OURS ", {identity: {}}, " AES "]");
     doctor_rig_expect(rig, "encryption-identity", KMS_DOCTOR_FAIL, "never asked");
     configure(rig, "[events]", "[{identity: {}}]");
     doctor_rig_expect(rig, "encryption-identity", KMS_DOCTOR_WARN, "'events'");
@@ -124,7 +125,7 @@ static void a_timeout_is_a_sensible_duration(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
     doctor_rig_expect(rig, "encryption-timeout", KMS_DOCTOR_OK, "3000 ms");
-    provider(rig, "name: a, timeout: 3");
+    provider(rig, "name: a, timeout: '3'");
     doctor_rig_expect(rig, "encryption-timeout", KMS_DOCTOR_FAIL, "isn't a duration");
     provider(rig, "name: a, timeout: 0s");
     doctor_rig_expect(rig, "encryption-timeout", KMS_DOCTOR_FAIL, "above zero");
@@ -132,6 +133,75 @@ static void a_timeout_is_a_sensible_duration(void **state)
     doctor_rig_expect(rig, "encryption-timeout", KMS_DOCTOR_WARN, "short");
     provider(rig, "name: a, timeout: 1m");
     doctor_rig_expect(rig, "encryption-timeout", KMS_DOCTOR_WARN, "waits 60000 ms");
+}
+
+/* Whole entries in flow style; each @ is our socket. */
+static void entries(struct doctor_rig *rig, const char *list)
+{
+    char text[2048] = "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\n"
+                      "resources: [";
+    size_t len = strlen(text);
+    for (; *list != '\0'; list++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%.*s", *list == '@' ? 96 : 1,
+                                *list == '@' ? rig->socket : list);
+    (void)snprintf(text + len, sizeof(text) - len, "]\n");
+    doctor_rig_encryption(rig, text);
+    assert_int_equal(rig->doctor.encryption_fault.code, KMS_OK);
+}
+
+#define OURS2 "{kms: {apiVersion: v2, name: b, endpoint: 'unix://@'}}"
+#define FOREIGN "{kms: {apiVersion: v2, name: other, endpoint: 'unix:///run/other.sock'}}"
+#define FOR(resources, providers) "{resources: " resources ", providers: [" providers "]}"
+
+static void secrets_that_another_kms_writes_fail(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    entries(rig, FOR("[configmaps]", OURS) ", " FOR("[secrets]", FOREIGN ", {identity: {}}"));
+    doctor_rig_expect(rig, "encryption-order", KMS_DOCTOR_FAIL, "resources[1] has secrets");
+    doctor_rig_expect(rig, "encryption-resources", KMS_DOCTOR_FAIL,
+                      "resources[1] has secrets, and there kms 'other' (unix:///run/other.sock)");
+    entries(rig, FOR("[configmaps]", OURS) ", " FOR("[secrets]", FOREIGN ", " OURS2));
+    doctor_rig_expect(rig, "encryption-order", KMS_DOCTOR_FAIL,
+                      "resources[1].providers[1]: 'b' isn't the first of its list: it reads, kms "
+                      "'other'");
+    doctor_rig_expect(rig, "encryption-resources", KMS_DOCTOR_FAIL, "kms 'other'");
+}
+
+static void the_first_entry_of_a_resource_writes_it(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    entries(rig, FOR("[secrets]", "{identity: {}}") ", " FOR("['*.*']", OURS));
+    doctor_rig_expect(rig, "encryption-resources", KMS_DOCTOR_FAIL, "identity (plaintext) writes");
+    entries(rig, FOR("[secrets]", AES ", {identity: {}}") ", " FOR("['*.*']", OURS));
+    doctor_rig_expect(rig, "encryption-resources", KMS_DOCTOR_FAIL, "a key that lies in the file");
+    entries(rig, FOR("[secrets, configmaps]", OURS) ", " FOR("[secrets]", OURS2));
+    doctor_rig_expect(rig, "encryption-resources", KMS_DOCTOR_OK, "our provider");
+    entries(rig, FOR("[secrets]", OURS) ", " FOR("[configmaps]", FOREIGN));
+    doctor_rig_expect(rig, "encryption-resources", KMS_DOCTOR_WARN, "resources[1] has configmaps");
+    doctor_rig_expect(rig, "encryption-order", KMS_DOCTOR_OK, "first");
+}
+
+static void each_of_several_providers_of_ours_is_judged(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    entries(rig, FOR("[configmaps]", OURS) ", " FOR(
+                     "[secrets]", "{kms: {apiVersion: v1, name: 'a:b', endpoint: 'unix://@', "
+                                  "timeout: 0s, cachesize: 10}}"));
+    doctor_rig_expect(rig, "encryption-version", KMS_DOCTOR_FAIL, "resources[1].providers[0]: ");
+    doctor_rig_expect(rig, "encryption-name", KMS_DOCTOR_FAIL, "resources[1].providers[0]: 'a:b'");
+    doctor_rig_expect(rig, "encryption-timeout", KMS_DOCTOR_FAIL, "resources[1].providers[0]: ");
+    entries(rig, FOR("[secrets]", OURS) ", " FOR("[pods]", "{identity: {}}, " OURS2));
+    doctor_rig_expect(rig, "encryption-order", KMS_DOCTOR_FAIL, "resources[1].providers[1]: 'b'");
+    doctor_rig_expect(rig, "encryption-identity", KMS_DOCTOR_FAIL, "resources[1] ('pods')");
+}
+
+static void what_kube_apiserver_refuses_is_told_with_its_place(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    entries(rig, FOR("[secrets, '*.*']", OURS));
+    doctor_rig_expect(rig, "encryption-config", KMS_DOCTOR_FAIL, "resources[0].resources: ");
+    entries(rig, FOR("['*.*']", OURS) ", " FOR("[secrets]", "{identity: {}}"));
+    doctor_rig_expect(rig, "encryption-config", KMS_DOCTOR_FAIL, "is masked");
 }
 
 /* --- kube-apiserver --- */
@@ -209,6 +279,84 @@ static void the_sockets_directory_is_mounted(void **state)
     doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_OK, "no Pod");
 }
 
+/* A manifest whose socket is mounted so; @mount has more fields of the mount, @type of the hostPath. */
+static void mount_socket(struct doctor_rig *rig, const char *mount, const char *type)
+{
+    char mounts[256], pod[256];
+    (void)snprintf(mounts, sizeof(mounts), "{name: run, mountPath: %s/run%s}", rig->dir, mount);
+    (void)snprintf(pod, sizeof(pod), "  - {name: run, hostPath: {path: %s/run%s}}\n", rig->dir,
+                   type);
+    start(rig, CONFIG_FLAG, mounts, "", pod);
+}
+
+static void a_mounts_type_allows_a_directory(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    mount_socket(rig, "", "");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_OK, "same on both sides");
+    mount_socket(rig, "", ", type: DirectoryOrCreate");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_OK, "same on both sides");
+    mount_socket(rig, "", ", type: Socket");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_FAIL, "type Socket");
+    mount_socket(rig, "", ", type: File");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_FAIL, "type File");
+}
+
+static void a_mount_with_a_sub_path_is_unknown(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    char mounts[256], pod[256];
+    mount_socket(rig, ", subPathExpr: $(X)", "");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_WARN, "unknown: the mount");
+    (void)snprintf(mounts, sizeof(mounts), "{name: top, mountPath: %s/run, subPath: run}",
+                   rig->dir);
+    (void)snprintf(pod, sizeof(pod), "  - {name: top, hostPath: {path: %s}}\n", rig->dir);
+    start(rig, CONFIG_FLAG, mounts, "", pod);
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_WARN, "subPath");
+}
+
+/* A command line of kube-apiserver that sees @root as "/". */
+static void run_process(struct doctor_rig *rig, const char *root)
+{
+    static const char words[] = "kube-apiserver\0--encryption-provider-config=/enc/encryption.yaml";
+    struct kms_doctor *doctor = &rig->doctor;
+    const struct kms_bytes bytes = { (const uint8_t *)words, sizeof(words) };
+    struct kms_error err = { 0 };
+    kms_apiserver_done(&doctor->apiserver);
+    assert_ok(kms_apiserver_parse("cmdline", bytes, 0, 0, &doctor->apiserver, &err), &err);
+    (void)snprintf(doctor->apiserver.root, sizeof(doctor->apiserver.root), "%s", root);
+}
+
+static void a_processs_files_are_looked_at_through_its_root(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    run_process(rig, rig->dir);
+    doctor_rig_expect(rig, "apiserver-config", KMS_DOCTOR_OK, "/enc/encryption.yaml");
+    doctor_rig_expect(rig, "apiserver-config-mount", KMS_DOCTOR_OK, "sees the host's /enc");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_FAIL, "has no");
+    rig->doctor.options.host_root = "";
+    run_process(rig, "/.");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_OK, "sees the host's");
+}
+
+static void a_process_without_a_root_is_unknown(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    run_process(rig, "");
+    doctor_rig_expect(rig, "apiserver-config-mount", KMS_DOCTOR_WARN, "unknown");
+    doctor_rig_expect(rig, "apiserver-socket-mount", KMS_DOCTOR_WARN, "unknown");
+    doctor_rig_expect(rig, "apiserver-liveness", KMS_DOCTOR_WARN, "not looked at");
+}
+
+static void a_value_in_quotes_is_no_path(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    start(rig, "\"--encryption-provider-config='/enc/e.yaml'\"", "", "", "");
+    doctor_rig_expect(rig, "apiserver-config", KMS_DOCTOR_FAIL, "is '/enc/e.yaml', which is no");
+    start(rig, "--encryption_provider_config=/enc/encryption.yaml", "", "", "");
+    doctor_rig_expect(rig, "apiserver-config", KMS_DOCTOR_OK, "/enc/encryption.yaml");
+}
+
 static void automatic_reload_is_on(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
@@ -217,6 +365,12 @@ static void automatic_reload_is_on(void **state)
     doctor_rig_expect(rig, "apiserver-reload", KMS_DOCTOR_WARN, "off");
     start(rig, "--encryption-provider-config-automatic-reload", "", "", "");
     doctor_rig_expect(rig, "apiserver-reload", KMS_DOCTOR_OK, "on");
+    start(rig, "--encryption-provider-config-automatic-reload=T", "", "", "");
+    doctor_rig_expect(rig, "apiserver-reload", KMS_DOCTOR_OK, "on");
+    start(rig, "--encryption-provider-config-automatic-reload=1", "", "", "");
+    doctor_rig_expect(rig, "apiserver-reload", KMS_DOCTOR_OK, "on");
+    start(rig, "--encryption-provider-config-automatic-reload=yes", "", "", "");
+    doctor_rig_expect(rig, "apiserver-reload", KMS_DOCTOR_WARN, "off");
 }
 
 static void probe(struct doctor_rig *rig, const char *name, const char *path)
@@ -238,6 +392,47 @@ static void no_probe_restarts_kube_apiserver_for_kms(void **state)
     doctor_rig_expect(rig, "apiserver-liveness", KMS_DOCTOR_OK, "exclude");
     probe(rig, "startupProbe", "/readyz");
     doctor_rig_expect(rig, "apiserver-liveness", KMS_DOCTOR_FAIL, "startup probe");
+}
+
+static void a_probes_path_and_query_are_read_as_by_kubelet(void **state)
+{
+    static const struct {
+        const char *path;
+        enum kms_doctor_status status;
+    } rows[] = {
+        { "healthz", KMS_DOCTOR_FAIL },
+        { "/healthz/", KMS_DOCTOR_FAIL },
+        { "/healthz?xexclude=kms-providers", KMS_DOCTOR_FAIL },
+        { "/healthz?exclude=kms-provider-0", KMS_DOCTOR_FAIL },
+        { "/healthz/kms-providers", KMS_DOCTOR_FAIL },
+        { "/healthz/kms-providers?exclude=kms-providers", KMS_DOCTOR_FAIL },
+        { "/healthz#?exclude=kms-providers", KMS_DOCTOR_FAIL },
+        { "/healthz/etcd", KMS_DOCTOR_OK },
+        { "/livez?verbose", KMS_DOCTOR_OK },
+        { "livez", KMS_DOCTOR_OK },
+        { "/livez/kms-providers", KMS_DOCTOR_WARN },
+        { "/healthz?exclude=kms%2dproviders", KMS_DOCTOR_WARN },
+        { "//healthz", KMS_DOCTOR_WARN },
+        { "/", KMS_DOCTOR_WARN },
+    };
+    struct doctor_rig *rig = rig_of(state);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        probe(rig, "livenessProbe", rows[i].path);
+        doctor_rig_expect(rig, "apiserver-liveness", rows[i].status, rows[i].path);
+    }
+}
+
+static void a_probe_that_is_a_command_is_judged_by_what_it_names(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    start(rig, "--v=2", "",
+          "    livenessProbe: {exec: {command: [curl, '-kf', 'https://[::1]:6443/healthz']}}\n",
+          "");
+    doctor_rig_expect(rig, "apiserver-liveness", KMS_DOCTOR_FAIL, "asks curl -kf");
+    start(rig, "--v=2", "", "    livenessProbe: {exec: {command: [/probe]}}\n", "");
+    doctor_rig_expect(rig, "apiserver-liveness", KMS_DOCTOR_WARN, "can't be judged");
+    start(rig, "--v=2", "", "    livenessProbe: {exec: {command: [curl, 'x/livez']}}\n", "");
+    doctor_rig_expect(rig, "apiserver-liveness", KMS_DOCTOR_OK, "livez");
 }
 
 static void kube_apiservers_user_may_open_the_socket(void **state)
@@ -271,6 +466,43 @@ static void etcd_is_reached_by_tls(void **state)
     doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_WARN, "unknown");
 }
 
+static void every_etcd_server_counts(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    start(rig, "'--etcd-servers=http://a:2379', '--etcd-servers=https://b:2379'", "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_FAIL, "http://a:2379");
+    start(rig, "'--etcd-servers=https://a:2379, http://b:2379'", "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_FAIL, "b:2379");
+    start(rig, "'--etcd-servers=unix:///run/etcd.sock'", "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_OK, "Unix socket");
+}
+
+static void etcd_servers_of_single_resources_count(void **state)
+{
+    static const char usual[] = "'--etcd-servers=https://a:1', '--etcd-servers-overrides=";
+    struct doctor_rig *rig = rig_of(state);
+    char args[256];
+    (void)snprintf(args, sizeof(args), "%s/events#https://b:1;https://c:1'", usual);
+    start(rig, args, "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_WARN, "another etcd");
+    assert_contains(rig->found.fix, "--can-destroy");
+    (void)snprintf(args, sizeof(args), "%s/events#https://b:1,apps/x#https://c:1;http://d:1'",
+                   usual);
+    start(rig, args, "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_FAIL, "http://d:1 of apps/x");
+    (void)snprintf(args, sizeof(args), "%s/events'", usual);
+    start(rig, args, "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_FAIL, "without servers, number 1");
+}
+
+static void an_etcd_urls_password_isnt_told(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    start(rig, "'--etcd-servers=http://root:hunter2@a:2379/@x'", "", "", "");
+    doctor_rig_expect(rig, "etcd-tls", KMS_DOCTOR_FAIL, "http://a:2379/@x");
+    assert_null(strstr(rig->found.reason, "hunter2"));
+}
+
 int main(void)
 {
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, doctor_rig_setup, doctor_rig_teardown)
@@ -283,6 +515,10 @@ int main(void)
         with_rig(secrets_are_covered),
         with_rig(a_name_has_no_colon_and_is_unique),
         with_rig(a_timeout_is_a_sensible_duration),
+        with_rig(secrets_that_another_kms_writes_fail),
+        with_rig(the_first_entry_of_a_resource_writes_it),
+        with_rig(each_of_several_providers_of_ours_is_judged),
+        with_rig(what_kube_apiserver_refuses_is_told_with_its_place),
         with_rig(a_manifest_can_be_read_or_says_where_not),
         with_rig(the_flag_names_the_file_that_was_given),
         with_rig(the_encryption_config_is_mounted),
@@ -291,6 +527,16 @@ int main(void)
         with_rig(no_probe_restarts_kube_apiserver_for_kms),
         with_rig(kube_apiservers_user_may_open_the_socket),
         with_rig(etcd_is_reached_by_tls),
+        with_rig(every_etcd_server_counts),
+        with_rig(etcd_servers_of_single_resources_count),
+        with_rig(an_etcd_urls_password_isnt_told),
+        with_rig(a_probes_path_and_query_are_read_as_by_kubelet),
+        with_rig(a_probe_that_is_a_command_is_judged_by_what_it_names),
+        with_rig(a_mounts_type_allows_a_directory),
+        with_rig(a_mount_with_a_sub_path_is_unknown),
+        with_rig(a_processs_files_are_looked_at_through_its_root),
+        with_rig(a_process_without_a_root_is_unknown),
+        with_rig(a_value_in_quotes_is_no_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

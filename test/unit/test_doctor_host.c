@@ -112,6 +112,119 @@ static void a_unit_lists_whole_words_of_one_setting(void **state)
     assert_false(kms_unit_lists(doctor, "none.service", "Before", "k3s.service"));
 }
 
+static void only_the_section_unit_counts(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service",
+                     "Before=kubelet.service\n[Service]\nBefore=kubelet.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_FAIL, "isn't ordered before");
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service",
+                     "[Service]\nType=notify\n  [Unit]\n  Before=kubelet.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_OK, "comes before");
+}
+
+static void a_line_goes_on_behind_a_backslash_and_comments_are_none(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service",
+                     "[Unit]\n# Before=kubelet.service\n;Before=kubelet.service\n"
+                     "Description=a \\\nBefore=kubelet.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_FAIL, "isn't ordered before");
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service",
+                     "[Unit]\nBefore=k3s.service \\\n# why\n  kubelet.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_OK, "comes before");
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service",
+                     "[Unit]\n# a comment \\\nBefore=kubelet.service");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_OK, "comes before");
+}
+
+static void a_drop_in_of_etc_hides_the_one_of_usr(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service", "[Unit]\n");
+    doctor_rig_write(rig, "usr/lib/systemd/system/hsm-kms.service.d/10.conf",
+                     "[Unit]\nBefore=kubelet.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_OK, "comes before");
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service.d/10.conf", "[Unit]\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_FAIL, "isn't ordered before");
+}
+
+static void an_order_both_ways_fails(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    doctor_rig_write(rig, "etc/systemd/system/hsm-kms.service.d/10.conf",
+                     "[Unit]\nAfter=kubelet.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_FAIL, "both before and after");
+}
+
+static void a_unit_that_isnt_enabled_is_a_warning(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    char link[128];
+    below(rig, "etc/systemd/system/multi-user.target.wants/hsm-kms.service", link);
+    assert_int_equal(unlink(link), 0);
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_WARN, "isn't enabled");
+    doctor_rig_write(rig, "etc/systemd/system/kubelet.service.d/10.conf",
+                     "[Unit]\nWants=hsm-kms.service\n");
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_OK, "comes before");
+}
+
+static void a_masked_unit_isnt_there(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    char unit[128];
+    below(rig, "etc/systemd/system/kubelet.service", unit);
+    assert_int_equal(symlink("/dev/null", unit), 0);
+    doctor_rig_expect(rig, "start-order", KMS_DOCTOR_WARN, "unknown");
+}
+
+static void nobody_else_may_change_a_directory_above(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    char top[128], sub[160], link[128], file[192];
+    doctor_rig_expect(rig, "directories", KMS_DOCTOR_OK, "alone");
+    below(rig, "open", top);
+    assert_int_equal(mkdir(top, 0755), 0);
+    assert_int_equal(chmod(top, 0777), 0);
+    (void)snprintf(file, sizeof(file), "%s/sub/pin", top);
+    rig->token.pin_file = file;
+    doctor_rig_write(rig, "open/sub/pin", "1234\n");
+    doctor_rig_expect(rig, "directories", KMS_DOCTOR_FAIL, "the PIN file: the directory");
+    assert_int_equal(chmod(top, 01777), 0);
+    doctor_rig_expect(rig, "directories", KMS_DOCTOR_OK, "alone");
+    below(rig, "link", link);
+    (void)snprintf(sub, sizeof(sub), "%s/sub", top);
+    assert_int_equal(symlink(sub, link), 0);
+    (void)snprintf(file, sizeof(file), "%s/pin", link);
+    assert_int_equal(chmod(top, 0777), 0);
+    doctor_rig_expect(rig, "directories", KMS_DOCTOR_FAIL, "/open above it has mode 0777");
+}
+
+static void a_directory_above_belongs_to_root_or_the_service(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    char path[128];
+    if (geteuid() != 0)
+        skip();
+    below(rig, "run", path);
+    assert_int_equal(chown(path, 12345, 0), 0);
+    doctor_rig_expect(rig, "directories", KMS_DOCTOR_FAIL, "belongs to uid 12345");
+    rig->doctor.service_uid = 12345;
+    doctor_rig_expect(rig, "directories", KMS_DOCTOR_OK, "alone");
+}
+
+static void the_service_alone_may_write_ring_json(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    char path[128];
+    doctor_rig_write(rig, "state/ring.json", "{}");
+    below(rig, "state/ring.json", path);
+    assert_int_equal(chmod(path, 0600), 0);
+    doctor_rig_expect(rig, "state-dir", KMS_DOCTOR_OK, "0700");
+    assert_int_equal(chmod(path, 0660), 0);
+    doctor_rig_expect(rig, "state-dir", KMS_DOCTOR_FAIL, "ring.json");
+}
+
 static void selinux_wants_a_label_for_containers(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
@@ -179,6 +292,15 @@ int main(void)
         with_rig(without_a_unit_k3s_fails_and_kubelet_is_a_warning),
         with_rig(a_host_without_any_of_these_units_is_unknown),
         with_rig(a_unit_lists_whole_words_of_one_setting),
+        with_rig(only_the_section_unit_counts),
+        with_rig(a_line_goes_on_behind_a_backslash_and_comments_are_none),
+        with_rig(a_drop_in_of_etc_hides_the_one_of_usr),
+        with_rig(an_order_both_ways_fails),
+        with_rig(a_unit_that_isnt_enabled_is_a_warning),
+        with_rig(a_masked_unit_isnt_there),
+        with_rig(nobody_else_may_change_a_directory_above),
+        with_rig(a_directory_above_belongs_to_root_or_the_service),
+        with_rig(the_service_alone_may_write_ring_json),
         with_rig(selinux_wants_a_label_for_containers),
         with_rig(etcds_disk_is_encrypted_plain_or_unknown),
         with_rig(a_volume_is_encrypted_if_all_that_it_is_made_of_is),

@@ -62,13 +62,78 @@ static void two_keys_of_one_generation_fail(void **state)
 static void a_key_of_unknown_origin_fails_until_it_is_pinned(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
-    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_OK, "made on the token");
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_OK, "made on a token");
     doctor_rig_add_kek(rig, "prod.v2@20261102T120000Z", 2)->attributes &= ~(uint32_t)KMS_KEK_LOCAL;
     doctor_rig_judge(rig);
     doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_FAIL, "generation 2");
     doctor_rig_pin(rig, 2, 2);
     doctor_rig_judge(rig);
     doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_OK, "vouched for");
+}
+
+static void a_pinned_key_stays_known_while_it_is_disabled(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    only_kek(rig)->fingerprinted = false; /* a disabled key can't be asked for it */
+    spoil(rig, 0, KMS_KEK_LOCAL | KMS_KEK_WRAP | KMS_KEK_UNWRAP);
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_OK, "vouched for");
+}
+
+/* Generation 2 on both tokens of a node that pinned neither; the second one has a copy. */
+static struct kms_kek_info *copy_to_second(struct doctor_rig *rig, uint8_t tag)
+{
+    doctor_rig_add_token(rig);
+    (void)doctor_rig_add_kek(rig, "prod.v2@20261102T120000Z", 2);
+    struct kms_kek_info *copy = doctor_rig_add_kek_to(rig, 1, "prod.v2@20261102T120000Z", tag);
+    copy->attributes &= ~(uint32_t)KMS_KEK_LOCAL;
+    doctor_rig_judge(rig);
+    return copy;
+}
+
+static void a_copy_of_a_key_of_another_token_isnt_foreign(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    (void)copy_to_second(rig, 2);
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_OK, "made on a token");
+}
+
+static void a_copy_that_no_token_made_is_foreign(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    (void)copy_to_second(rig, 2);
+    rig->doctor.tokens[0].inventory.keks[1].attributes &= ~(uint32_t)KMS_KEK_LOCAL;
+    doctor_rig_judge(rig);
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_FAIL, "generation 2 on one");
+}
+
+static void a_generation_that_only_one_token_has_isnt_foreign(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    doctor_rig_add_token(rig);
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_OK, "made on a token");
+}
+
+static void another_key_of_the_same_number_on_another_token_fails(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    struct kms_kek_info *other = copy_to_second(rig, 3);
+    other->attributes = DOCTOR_USUAL; /* made there, so by itself it would do */
+    doctor_rig_judge(rig);
+    doctor_rig_expect(rig, "duplicate-generations", KMS_DOCTOR_OK, "one key");
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_FAIL,
+                      "generation 2 is the key 0200000000000000 on one and 0300000000000000 on "
+                      "two");
+}
+
+static void a_pin_says_which_of_two_keys_is_foreign(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    copy_to_second(rig, 3)->attributes = DOCTOR_USUAL;
+    doctor_rig_pin(rig, 2, 2);
+    doctor_rig_judge(rig);
+    doctor_rig_expect(rig, "foreign-generations", KMS_DOCTOR_FAIL,
+                      "generation 2 is the key 0300000000000000 on two and 0200000000000000 on "
+                      "one");
 }
 
 static void a_buried_number_fails_and_an_odd_label_warns(void **state)
@@ -112,30 +177,16 @@ static void a_pinned_key_is_there_and_the_same(void **state)
     doctor_rig_expect(rig, "pins", KMS_DOCTOR_OK, "1 pinned");
     only_kek(rig)->fingerprint[0] = 9;
     doctor_rig_judge(rig);
-    doctor_rig_expect(rig, "pins", KMS_DOCTOR_FAIL, "generation 1");
+    doctor_rig_expect(rig, "pins", KMS_DOCTOR_FAIL, "another fingerprint than its pin");
     rig->doctor.tokens[0].inventory.count = 0;
     doctor_rig_judge(rig);
     doctor_rig_expect(rig, "pins", KMS_DOCTOR_FAIL, "isn't on one");
 }
 
-/* A second token, which was listed and is empty. */
-static void add_empty_token(struct doctor_rig *rig)
-{
-    struct kms_doctor *doctor = &rig->doctor;
-    const struct kms_ring_options options = { .name = "prod", .vouched = doctor->vouched };
-    const struct kms_inventory nothing = { .keks = NULL };
-    struct kms_error err = { 0 };
-    doctor->tokens[1].name = "two";
-    doctor->token_count = 2;
-    assert_ok(kms_ring_judge(&options, &doctor->state, false, &nothing, doctor->now_utc_s,
-                             &doctor->tokens[1].snapshot, &err),
-              &err);
-}
-
 static void a_kek_that_one_of_two_tokens_lacks_is_a_warning(void **state)
 {
     struct doctor_rig *rig = rig_of(state);
-    add_empty_token(rig);
+    doctor_rig_add_token(rig);
     doctor_rig_expect(rig, "pins", KMS_DOCTOR_WARN, "isn't on two, but on another token");
     doctor_rig_expect(rig, "activation", KMS_DOCTOR_WARN, "two can't serve generation 1");
     rig->doctor.tokens[0].inventory.count = 0;
@@ -193,11 +244,15 @@ static void a_key_older_than_allowed_warns_or_fails(void **state)
     int64_t now_utc_s = rig->doctor.now_utc_s;
     doctor_rig_expect(rig, "key-age", KMS_DOCTOR_OK, "90 are allowed");
     rig->doctor.now_utc_s = now_utc_s + 100 * day_ms / 1000;
-    doctor_rig_expect(rig, "key-age", KMS_DOCTOR_WARN, "90 are allowed");
+    doctor_rig_expect(rig, "key-age", KMS_DOCTOR_WARN, "90 are allowed, for want of");
+    rig->doctor.config.policy.max_age_ms = 20 * day_ms;
+    doctor_rig_expect(rig, "key-age", KMS_DOCTOR_FAIL, "20 are allowed by policy.max_age");
     rig->doctor.options.max_age_ms = 10 * day_ms;
-    doctor_rig_expect(rig, "key-age", KMS_DOCTOR_FAIL, "10 are allowed");
+    doctor_rig_expect(rig, "key-age", KMS_DOCTOR_FAIL, "10 are allowed by --max-age");
     rig->doctor.options.max_age_ms = 400 * day_ms;
     doctor_rig_expect(rig, "key-age", KMS_DOCTOR_OK, "400 are allowed");
+    rig->doctor.now_utc_s = 1000;
+    doctor_rig_expect(rig, "key-age", KMS_DOCTOR_WARN, "isn't active yet");
     rig->doctor.state.promoted = 0;
     doctor_rig_expect(rig, "key-age", KMS_DOCTOR_WARN, "no promoted KEK");
 }
@@ -227,7 +282,21 @@ static void the_plugin_answers_and_is_ours(void **state)
     (void)snprintf(node->ring, sizeof(node->ring), "stage");
     doctor_rig_expect(rig, "instance", KMS_DOCTOR_FAIL, "ring 'stage'");
     node->reached = false;
-    doctor_rig_expect(rig, "instance", KMS_DOCTOR_FAIL, "nobody answers");
+    doctor_rig_expect(rig, "instance", KMS_DOCTOR_FAIL, "the plugin doesn't answer");
+}
+
+static void the_plugin_uses_what_the_file_says(void **state)
+{
+    struct doctor_rig *rig = rig_of(state);
+    struct kms_node *node = &rig->doctor.node;
+    rig->doctor.config.settings.sha256[0] = rig->doctor.config.vouched.sha256[0] = 1;
+    doctor_rig_expect(rig, "instance", KMS_DOCTOR_OK, "healthy"); /* an older one doesn't tell */
+    node->tells_configuration = true;
+    doctor_rig_expect(rig, "instance", KMS_DOCTOR_WARN, "another configuration than the file");
+    node->settings[0] = 1;
+    doctor_rig_expect(rig, "instance", KMS_DOCTOR_WARN, "other pins and adoptions");
+    node->vouched[0] = 1;
+    doctor_rig_expect(rig, "instance", KMS_DOCTOR_OK, "healthy");
 }
 
 int main(void)
@@ -238,6 +307,12 @@ int main(void)
         with_rig(a_ring_without_a_kek_is_a_warning),
         with_rig(two_keys_of_one_generation_fail),
         with_rig(a_key_of_unknown_origin_fails_until_it_is_pinned),
+        with_rig(a_pinned_key_stays_known_while_it_is_disabled),
+        with_rig(a_copy_of_a_key_of_another_token_isnt_foreign),
+        with_rig(a_copy_that_no_token_made_is_foreign),
+        with_rig(a_generation_that_only_one_token_has_isnt_foreign),
+        with_rig(another_key_of_the_same_number_on_another_token_fails),
+        with_rig(a_pin_says_which_of_two_keys_is_foreign),
         with_rig(a_buried_number_fails_and_an_odd_label_warns),
         with_rig(a_disabled_key_is_a_warning),
         with_rig(another_rings_kek_is_a_warning),
@@ -250,6 +325,7 @@ int main(void)
         with_rig(a_key_older_than_allowed_warns_or_fails),
         with_rig(a_backup_is_recorded_or_its_lack_is_told),
         with_rig(the_plugin_answers_and_is_ours),
+        with_rig(the_plugin_uses_what_the_file_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,9 @@ static void a_login_that_may_destroy_is_a_warning(void **state)
     doctor_rig_expect(rig, "login-rights", KMS_DOCTOR_WARN, "0 out of 1");
     token->destroyable = 1;
     doctor_rig_expect(rig, "login-rights", KMS_DOCTOR_WARN, "destroy 1");
+    token->limited = true; /* its role counts, whatever the attributes say */
+    doctor_rig_expect(rig, "login-rights", KMS_DOCTOR_OK, "a crypto user's");
+    token->limited = false;
     token->presence.write_protected = true;
     doctor_rig_expect(rig, "login-rights", KMS_DOCTOR_OK, "read-only");
 }

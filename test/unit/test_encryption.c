@@ -34,8 +34,8 @@ static void every_kind_of_provider_is_read(void **state)
                     "resources:\n"
                     "- resources: [secrets, '*.apps']\n"
                     "  providers:\n"
-                    "  - kms: {apiVersion: v2, name: n, endpoint: 'unix:///s', timeout: 1m30s}\n"
-                    "  - aescbc: {keys: [{name: k, secret: c2VjcmV0}]}\n"
+                    "  - kms: {apiVersion: v2, name: own, endpoint: 'unix:///s', timeout: 1m30s}\n"
+                    "  - aescbc: {keys: [{name: k, secret: c2VjcmV0IGlzIHNlY3VyZQ==}]}\n"
                     "  - identity: {}\n"
                     "- resources: [events]\n"
                     "  providers: [{kms: {name: old, endpoint: 'unix:///o', cachesize: 3}}]\n",
@@ -122,6 +122,13 @@ static void a_secret_is_never_told(void **state)
                            &encryption, &err),
                      KMS_E_INVALID);
     assert_null(strstr(err.msg, "c2VjcmV0"));
+    err = (struct kms_error){ .code = KMS_OK };
+    assert_int_equal(parse(HEAD "resources: [{resources: [a], providers: [{aescbc: {}, "
+                                "c2VjcmV0IGlzIHNlY3VyZQ: 1}]}]\n",
+                           &encryption, &err),
+                     KMS_E_INVALID);
+    assert_contains(err.msg, "unknown field");
+    assert_null(strstr(err.msg, "c2VjcmV0"));
 }
 
 static void more_than_can_be_read_is_refused(void **state)
@@ -167,16 +174,170 @@ static void durations_are_gos(void **state)
     static const struct {
         const char *text;
         int64_t ms; /* -1: refused */
-    } rows[] = { { "3s", 3000 },       { "1.5s", 1500 }, { "500ms", 500 }, { "1m30s", 90000 },
-                 { "2h", 7200000 },    { "900us", 0 },   { "3", -1 },      { "", -1 },
-                 { "s", -1 },          { "-1s", -1 },    { "3 s", -1 },    { "1..5s", -1 },
-                 { "9999999999h", -1 } };
+    } rows[] = { { "3s", 3000 },    { "1.5s", 1500 },     { "500ms", 500 }, { "1m30s", 90000 },
+                 { "2h", 7200000 }, { "900us", 1 },       { "3", -1 },      { "+3s", 3000 },
+                 { "0", 0 },        { "1500\u00b5s", 1 }, { "", -1 },       { "s", -1 },
+                 { "-1s", -1 },     { "3 s", -1 },        { "1..5s", -1 },  { "9999999999h", -1 } };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int64_t ms = -1;
         assert_int_equal(kms_go_duration_parse(rows[i].text, &ms), rows[i].ms >= 0);
         assert_int_equal(ms, rows[i].ms);
     }
+}
+
+/* --- kube-apiserver's own rules --- */
+
+#define LOCAL(kind, keys)                                                                          \
+    HEAD "resources: [{resources: [a], providers: [{" kind ": {" keys "}}]}]\n"
+
+static void keys_of_a_local_provider_are_kube_apiservers(void **state)
+{
+    (void)state;
+    assert_refused(LOCAL("aescbc", ""), "keys: required");
+    assert_refused(LOCAL("aesgcm", "keys: []"), "keys: required");
+    assert_refused(LOCAL("aescbc", "keys: [{name: k}]"), "16, 24 or 32 bytes");
+    assert_refused(LOCAL("aescbc", "keys: [{name: k, secret: c2VjcmV0}]"), "16, 24 or 32 bytes");
+    assert_refused(LOCAL("aescbc", "keys: [{name: k, secret: c2VjcmV0IGlzIHNlY3VyZQ}]"),
+                   "16, 24 or 32 bytes");
+    assert_refused(LOCAL("aescbc", "keys: [{secret: c2VjcmV0IGlzIHNlY3VyZQ==}]"), "name: required");
+    assert_refused(LOCAL("secretbox", "keys: [{name: k, secret: c2VjcmV0IGlzIHNlY3VyZQ==}]"),
+                   "secret: required for a key, 32 bytes");
+    assert_refused(LOCAL("aescbc", "keys: [{name: k, secret: '', x: 1}]"), "unknown field 'x'");
+    assert_refused(LOCAL("identity", "foo: 1"), "unknown field 'foo'");
+}
+
+static void a_text_without_quotes_is_no_number(void **state)
+{
+    static const char *const others[] = { "5",  "-5",  "0x10", "0o7", "0b11", "012",  "1_000",
+                                          ".5", "1e3", "y",    "yes", "Off",  "TRUE", ".inf" };
+    static const char *const texts[] = { "5s", "'5'", "1.2.3", "2026-01-01", "inf",
+                                         "0x", "_1",  "-",     "nan" };
+    char text[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        (void)snprintf(text, sizeof(text), LOCAL("kms", "name: %s"), others[i]);
+        assert_refused(text, "quote it");
+    }
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct kms_encryption encryption;
+        struct kms_error err = { 0 };
+        (void)snprintf(text, sizeof(text), LOCAL("kms", "name: %s"), texts[i]);
+        assert_ok(parse(text, &encryption, &err), &err);
+        kms_encryption_done(&encryption);
+    }
+    assert_refused(LOCAL("kms", "cachesize: '5'"), "whole number");
+    assert_refused(LOCAL("kms", "cachesize: 5000000000"), "whole number");
+}
+
+/* What kube-apiserver would say of entries in flow style: "" if it takes them. */
+static void assert_judged(const char *entries, const char *part)
+{
+    char text[2048];
+    struct kms_encryption encryption;
+    struct kms_error err = { 0 };
+    (void)snprintf(text, sizeof(text), HEAD "resources: [%s]\n", entries);
+    assert_ok(parse(text, &encryption, &err), &err);
+    enum kms_code rc = kms_encryption_check(&encryption, true, &err);
+    kms_encryption_done(&encryption);
+    if (part[0] == '\0') {
+        assert_ok(rc, &err);
+        return;
+    }
+    assert_int_equal(rc, KMS_E_INVALID);
+    assert_contains(err.msg, part);
+}
+
+#define ENTRY(resources) "{resources: [" resources "], providers: [{identity: {}}]}"
+
+static void names_of_resources_are_judged_as_by_kube_apiserver(void **state)
+{
+    (void)state;
+    assert_judged(ENTRY("secrets, configmaps, '*.apps', leases.coordination.k8s.io"), "");
+    assert_judged(ENTRY("secrets, Secrets"), "resources[0].resources[1]: 'Secrets' has capital");
+    assert_judged(ENTRY("'*'"), "must be '*.'");
+    assert_judged(ENTRY("serviceipallocations"), "no REST API");
+    assert_judged(ENTRY("events.events.k8s.io"), "write that");
+    assert_judged(ENTRY("'*.extensions'"), "which is gone");
+    assert_judged(ENTRY("'secrets.*'"), "in all groups");
+}
+
+static void resources_of_an_entry_are_told_once(void **state)
+{
+    (void)state;
+    assert_judged(ENTRY("secrets, secrets"), "'secrets' and 'secrets' are the same");
+    assert_judged(ENTRY("secrets, 'secrets.'"), "are the same");
+    assert_judged(ENTRY("secrets, '*.*'"), "overlap");
+    assert_judged(ENTRY("'*.', secrets"), "overlap");
+    assert_judged(ENTRY("'*.', '*.apps'"), "");
+}
+
+static void a_resource_is_not_masked_by_an_earlier_entry(void **state)
+{
+    (void)state;
+    assert_judged(ENTRY("secrets") ", " ENTRY("'*.*'"), "");
+    assert_judged(ENTRY("secrets") ", " ENTRY("secrets"), ""); /* it adds providers that read */
+    assert_judged(ENTRY("'*.*'") ", " ENTRY("secrets"),
+                  "resources[1].resources[0]: 'secrets' is masked by '*.*' of resources[0]");
+    assert_judged(ENTRY("'*.apps'") ", " ENTRY("deployments.apps"), "masked by '*.apps'");
+    assert_judged(ENTRY("'*.'") ", " ENTRY("'*.*'"), "");
+}
+
+#define KMS(fields) "{kms: {" fields "}}"
+#define WITH(providers) "{resources: [secrets], providers: [" providers "]}"
+#define GOOD "apiVersion: v2, endpoint: 'unix:///s'"
+
+static void kms_providers_are_judged_as_by_kube_apiserver(void **state)
+{
+    static const char at[] = "resources[0].providers[0].kms.";
+    static const struct {
+        const char *fields, *part;
+    } rows[] = {
+        { GOOD ", name: a", "" },
+        { GOOD, "name: required" },
+        { GOOD ", name: 'a:b'", "name: must not contain" },
+        { "name: 'a:b', endpoint: 'unix:///s'", "" }, /* v1 */
+        { GOOD ", name: a, timeout: 0s", "timeout: must be" },
+        { GOOD ", name: a, timeout: -1s", "timeout: must be" },
+        { GOOD ", name: a, timeout: soon", "timeout: must be" },
+        { "apiVersion: v2, name: a", "endpoint: required" },
+        { "apiVersion: v2, name: a, endpoint: 'tcp:///s'", "scheme unix" },
+        { "apiVersion: v2, name: a, endpoint: 'unix:///%zz'", "scheme unix" },
+        { GOOD ", name: a, cachesize: -1", "cachesize: not supported" },
+        { "name: a, endpoint: 'unix:///s', cachesize: 0", "cachesize: must not be zero" },
+        { "apiVersion: V2, name: a, endpoint: 'unix:///s'", "apiVersion: must be" },
+    };
+    char entry[512];
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        (void)snprintf(entry, sizeof(entry), WITH(KMS("%s")), rows[i].fields);
+        assert_judged(entry, rows[i].part[0] != '\0' ? at : "");
+        assert_judged(entry, rows[i].part);
+    }
+}
+
+static void a_name_is_used_once_in_the_whole_file(void **state)
+{
+    (void)state;
+    assert_judged(WITH(KMS(GOOD ", name: a") ", " KMS(GOOD ", name: b")), "");
+    assert_judged(WITH(KMS(GOOD ", name: a")) ", " WITH(KMS(GOOD ", name: a")),
+                  "resources[1].providers[0].kms.name: another provider");
+}
+
+static void the_first_entry_of_a_resource_is_found(void **state)
+{
+    struct kms_encryption encryption;
+    struct kms_error err = { 0 };
+    (void)state;
+    assert_ok(parse(HEAD "resources: [" ENTRY("secrets.v1") ", " ENTRY("configmaps.") ", " ENTRY(
+                        "'*.*'") "]\n",
+                    &encryption, &err),
+              &err);
+    assert_ptr_equal(kms_encryption_find(&encryption, "configmaps"), &encryption.entries[1]);
+    assert_ptr_equal(kms_encryption_find(&encryption, "secrets"), &encryption.entries[2]);
+    assert_ptr_equal(kms_encryption_find(&encryption, "leases.coordination.k8s.io"),
+                     &encryption.entries[2]);
+    kms_encryption_done(&encryption);
 }
 
 int main(void)
@@ -192,6 +353,14 @@ int main(void)
         cmocka_unit_test(a_file_that_isnt_there_is_told),
         cmocka_unit_test(a_file_that_is_too_large_is_refused),
         cmocka_unit_test(durations_are_gos),
+        cmocka_unit_test(keys_of_a_local_provider_are_kube_apiservers),
+        cmocka_unit_test(a_text_without_quotes_is_no_number),
+        cmocka_unit_test(names_of_resources_are_judged_as_by_kube_apiserver),
+        cmocka_unit_test(resources_of_an_entry_are_told_once),
+        cmocka_unit_test(a_resource_is_not_masked_by_an_earlier_entry),
+        cmocka_unit_test(kms_providers_are_judged_as_by_kube_apiserver),
+        cmocka_unit_test(a_name_is_used_once_in_the_whole_file),
+        cmocka_unit_test(the_first_entry_of_a_resource_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
