@@ -64,7 +64,10 @@ int kms_command_verify(int argc, char **argv);
 int kms_command_inspect(int argc, char **argv);
 int kms_command_status(int argc, char **argv);
 int kms_command_config(int argc, char **argv);
+int kms_command_config_policy(int argc, char **argv);
+int kms_command_config_show(int argc, char **argv);
 int kms_command_doctor(int argc, char **argv);
+int kms_command_evidence(int argc, char **argv);
 
 /* argp_parse() with usage errors that exit 1.  Returns 0, or the errno to give up with. */
 int kms_command_parse(const struct argp *argp, int argc, char **argv, void *input);

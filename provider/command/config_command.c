@@ -79,6 +79,8 @@ int kms_command_config(int argc, char **argv)
     static const struct kms_command commands[] = {
         { "check", run_check, "check a configuration file" },
         { "reference", run_reference, "print all fields as a Markdown table" },
+        { "show", kms_command_config_show, "print what is in force, field by field" },
+        { "policy", kms_command_config_policy, "what decides about keys on this node" },
         { NULL, NULL, NULL },
     };
     return kms_command_dispatch(commands, argc, argv);

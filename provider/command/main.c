@@ -17,6 +17,7 @@ static const struct kms_command commands[] = {
     { "inspect", kms_command_inspect, "show or open one value of etcd" },
     { "audit", kms_command_audit, "check and show the audit log" },
     { "doctor", kms_command_doctor, "look at all that has to be right around the plugin" },
+    { "evidence", kms_command_evidence, "gather what an auditor asks for into one archive" },
     { "config", kms_command_config, "check the configuration; print its reference" },
     { NULL, NULL, NULL },
 };

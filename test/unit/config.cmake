@@ -58,6 +58,24 @@ foreach(name key_bring key_leave key_file key_spread key_twins creation token_co
   target_include_directories(test_${name} PRIVATE ${command_dir})
 endforeach()
 
+# What evidence says of files, and where it puts them.
+kms_unit_test(effective SOURCES config_rig.c LIBRARIES kms_config)
+kms_unit_test(evidence_child SOURCES ${command_dir}/evidence_child.c LIBRARIES kms_base)
+kms_unit_test(evidence_stage SOURCES ${command_dir}/evidence_stage.c ${command_dir}/evidence_tar.c
+  LIBRARIES kms_base PkgConfig::ARCHIVE)
+kms_unit_test(evidence SOURCES ${command_dir}/account.c ${command_dir}/audit_log.c ${command_dir}/command.c
+  ${command_dir}/evidence_audit.c ${command_dir}/evidence_child.c ${command_dir}/evidence_gather.c
+  ${command_dir}/evidence_manifest.c ${command_dir}/evidence_plan.c ${command_dir}/evidence_stage.c
+  ${command_dir}/evidence_versions.c ${command_dir}/json.c ${command_dir}/text.c
+  LIBRARIES kms_config kms_audit kms_client kms_etcd_source PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+kms_unit_test(evidence_judge SOURCES ${command_dir}/account.c ${command_dir}/audit_log.c ${command_dir}/command.c
+  ${command_dir}/evidence_audit.c ${command_dir}/evidence_judge.c ${command_dir}/evidence_plan.c
+  ${command_dir}/evidence_stage.c ${command_dir}/json.c ${command_dir}/text.c
+  LIBRARIES kms_config kms_audit kms_client kms_etcd_source PkgConfig::JANSSON)
+foreach(name evidence evidence_child evidence_judge evidence_stage)
+  target_include_directories(test_${name} PRIVATE ${command_dir})
+endforeach()
+
 # The command line itself: exit codes and what goes where.
 kms_unit_test(cli LIBRARIES kms_base)
 target_compile_definitions(test_cli PRIVATE HSM_KMS="$<TARGET_FILE:hsm-kms>")
