@@ -161,7 +161,6 @@ static void find(struct file *file, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    /* NOLINTNEXTLINE(clang-analyzer-valist*): it is */
     (void)vsnprintf(file->finding + len, sizeof(file->finding) - len, format, args);
     va_end(args);
 }

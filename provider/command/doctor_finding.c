@@ -40,7 +40,6 @@ void kms_doctor_say(struct kms_doctor_finding *finding, enum kms_doctor_status s
         return;
     va_list args;
     va_start(args, fmt);
-    /* NOLINTNEXTLINE(clang-analyzer-valist*): it is */
     (void)vsnprintf(finding->reason, sizeof(finding->reason), fmt, args);
     va_end(args);
     finding->status = status;

@@ -58,7 +58,6 @@ void kms_evidence_set(struct kms_evidence_file *file, enum kms_evidence_status s
 {
     va_list args;
     va_start(args, fmt);
-    /* NOLINTNEXTLINE(clang-analyzer-valist*): it is */
     (void)vsnprintf(file->reason, sizeof(file->reason), fmt, args);
     va_end(args);
     file->status = status;
@@ -69,7 +68,6 @@ void kms_evidence_note(struct kms_evidence_file *file, const char *fmt, ...)
     char *text = NULL;
     va_list args;
     va_start(args, fmt);
-    /* NOLINTNEXTLINE(clang-analyzer-valist*): it is */
     int len = vasprintf(&text, fmt, args);
     va_end(args);
     json_t *note = kms_json_text(kms_must_alloc(len >= 0 ? text : NULL));

@@ -23,7 +23,7 @@ static const uint32_t needed_usages = KMS_KEK_WRAP | KMS_KEK_UNWRAP;
 static void KMS_PRINTF(2, 0)
     put_text(char ret_text[static KMS_KEY_TEXT_MAX], const char *fmt, va_list args)
 {
-    (void)vsnprintf(ret_text, KMS_KEY_TEXT_MAX, fmt, args); /* NOLINT(clang-analyzer-valist*) */
+    (void)vsnprintf(ret_text, KMS_KEY_TEXT_MAX, fmt, args);
 }
 
 enum kms_code kms_key_refuse(struct kms_key_outcome *outcome, const char *fmt, ...)

@@ -335,8 +335,8 @@ static void record(const struct kms_key_job *job, const struct kms_key_stage *st
         .outcome = outcome->refused ? "refused" : outcome->name,
         .generation = generation,
         .key_id = key_id,
-        .verified_by = find_fact(outcome, "verified_by"),
-        .wait = find_fact(outcome, "wait"),
+        .verified_by = outcome->refused ? NULL : find_fact(outcome, "verified_by"),
+        .wait = outcome->refused ? NULL : find_fact(outcome, "wait"),
         .code = outcome->refused ? KMS_E_PRECONDITION : code,
     };
     kms_audit_log_done(&stage->keyring.config, &line);

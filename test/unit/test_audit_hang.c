@@ -26,7 +26,8 @@ static struct {
     unsigned waiting;
 } disk = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
-/* In place of libc's. */
+/* In place of libc's, whose parameter has a reserved name.
+ * NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int fdatasync(int fd)
 {
     pthread_mutex_lock(&disk.lock);
