@@ -522,10 +522,13 @@ class Trouble(EvidenceCase):
 
     @contextlib.contextmanager
     def in_the_middle(self, module, out):
-        """A run whose first command hangs in the token."""
+        """A run whose first command hangs in the token.  A shell that started the tests in the
+        background had SIGINT ignored, which evidence would respect."""
         with subprocess.Popen(self.command("--out", out), env=self.node.environment(),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True) as process:
+                              stderr=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                              ) as process:
             try:
                 module.wait_hanging("C_FindObjectsInit")
                 yield process
