@@ -59,8 +59,15 @@ def children(pid):
 
 
 def scan_family(pid, secrets):
-    """The traces in a process and in its children."""
-    return [trace for each in (pid, *children(pid)) for trace in scan(each, secrets).traces]
+    """The traces in a process and in those of its children that live on meanwhile."""
+    found = scan(pid, secrets).traces
+    for child in children(pid):
+        try:
+            found += scan(child, secrets).traces
+        except (AssertionError, FileNotFoundError):
+            if child in children(pid):
+                raise
+    return found
 
 
 def describe(traces):
