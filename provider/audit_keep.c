@@ -79,8 +79,7 @@ enum kms_code kms_audit_tail_read(int fd, size_t window, struct kms_audit_tail *
 
 /* --- rotated files --- */
 
-/* "<name>.<12 digits>". */
-static bool is_rotated(const char *file, const char *name)
+bool kms_audit_keep_is_rotated(const char *file, const char *name)
 {
     size_t len = strlen(name);
     if (strncmp(file, name, len) != 0 || file[len] != '.')
@@ -101,7 +100,7 @@ static void for_each_rotated(int dir_fd, const char *name,
         return;
     }
     for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
-        if (is_rotated(entry->d_name, name))
+        if (kms_audit_keep_is_rotated(entry->d_name, name))
             each(entry->d_name, context);
     (void)closedir(dir);
 }

@@ -22,6 +22,9 @@ KMS_MUST_CHECK enum kms_code kms_audit_tail_read(int fd, size_t window,
                                                  struct kms_audit_tail *ret_tail,
                                                  struct kms_error *err);
 
+/* Whether @file is a rotated one of @name: "<name>.<12 digits>". */
+bool kms_audit_keep_is_rotated(const char *file, const char *name);
+
 /* The rotated file of @name ("<name>.<12 digits>") with the highest number; false: there is none. */
 KMS_MUST_CHECK bool kms_audit_keep_newest(int dir_fd, const char *name,
                                           char ret_file[static NAME_MAX + 1]);

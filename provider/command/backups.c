@@ -10,19 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "durable.h"
+#include "json.h"
 #include "kms/bytes.h"
 #include "kms/fd.h"
 
 #define FILE_NAME "backups.json"
 enum { FILE_MAX_BYTES = 1024 * 1024 };
-
-static void release(json_t *const *value)
-{
-    json_decref(*value);
-}
 
 static enum kms_code damaged(const char *what, struct kms_error *err)
 {
@@ -58,7 +52,7 @@ static enum kms_code read_file(int dir_fd, json_t **ret_root, struct kms_error *
     if (!S_ISREG(info.st_mode) || info.st_size > FILE_MAX_BYTES)
         return damaged("is no file of this program", err);
     json_error_t fault;
-    KMS_CLEANUP(release) json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &fault);
+    KMS_CLEANUP(kms_json_done) json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &fault);
     if (root == NULL)
         return damaged("can't be parsed", err);
     enum kms_code rc = check_version(root, err);
@@ -131,7 +125,7 @@ enum kms_code kms_backups_add(const char *state_dir, const struct kms_backup *ba
     /* no deadline: whoever holds it writes one small file, and the kernel lets go when he dies */
     if (flock(dir_fd, LOCK_EX) != 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "flock", errno, "state_dir %s", state_dir);
-    KMS_CLEANUP(release) json_t *root = NULL;
+    KMS_CLEANUP(kms_json_done) json_t *root = NULL;
     enum kms_code rc = read_file(dir_fd, &root, err);
     return rc == KMS_OK ? put(dir_fd, root, backup, err) : rc;
 }
@@ -153,7 +147,7 @@ enum kms_code kms_backups_find(const char *state_dir, const char *id, const uint
         return KMS_OK;
     if (dir_fd < 0)
         return kms_fail_errno(err, KMS_E_PRECONDITION, "open", errno, "state_dir %s", state_dir);
-    KMS_CLEANUP(release) json_t *root = NULL;
+    KMS_CLEANUP(kms_json_done) json_t *root = NULL;
     enum kms_code rc = read_file(dir_fd, &root, err);
     if (rc != KMS_OK)
         return rc;

@@ -7,19 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
 #include <openssl/evp.h>
 
+#include "json.h"
 #include "key_file.h"
 #include "text.h"
 #include "transport_names.h"
 
 enum { BASE64_MAX = (KMS_TRANSPORT_MAX + 2) / 3 * 4 };
-
-static void release(json_t *const *value)
-{
-    json_decref(*value);
-}
 
 /* --- read --- */
 
@@ -96,7 +91,7 @@ enum kms_code kms_escrow_read(const char *path, bool *ret_found, struct kms_escr
     if (rc != KMS_OK)
         return rc;
     json_error_t fault;
-    KMS_CLEANUP(release)
+    KMS_CLEANUP(kms_json_done)
     json_t *root = json_loadb((const char *)file.data, file.len, JSON_REJECT_DUPLICATES, &fault);
     return root != NULL ? parse(root, path, ret_escrow, err)
                         : is_not_ours(path, "it can't be parsed", err);
@@ -125,7 +120,7 @@ enum kms_code kms_escrow_write(const char *path, const struct kms_escrow *escrow
 {
     char recipient[2 * KMS_SHA256_LEN + 1];
     kms_hex_encode((struct kms_bytes){ escrow->recipient, KMS_SHA256_LEN }, recipient);
-    KMS_CLEANUP(release)
+    KMS_CLEANUP(kms_json_done)
     json_t *root = kms_must_alloc(json_pack("{s:i}", "version", KMS_ESCROW_VERSION));
     set(root, "ring", escrow->ring);
     set(root, "id", escrow->id);

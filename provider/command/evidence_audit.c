@@ -7,12 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "audit_keep.h"
 #include "audit_line.h"
 #include "evidence.h"
 #include "kms/fd.h"
 #include "text.h"
 
-enum { NUMBER_DIGITS = 12, TAIL_MAX = 2 * KMS_AUDIT_LINE_MAX };
+enum { TAIL_MAX = 2 * KMS_AUDIT_LINE_MAX };
 
 static const char *const writers[KMS_EVIDENCE_WRITERS] = { "serve", "admin" };
 
@@ -114,15 +115,6 @@ static struct kms_evidence_file *add(struct search *search, const char *name, in
     return file;
 }
 
-/* "log.serve.000000000123" of "log.serve" */
-static bool is_rotated(const char *name, const char *live)
-{
-    size_t len = strlen(live);
-    return strncmp(name, live, len) == 0 && name[len] == '.' &&
-           strspn(name + len + 1, "0123456789") == NUMBER_DIGITS &&
-           name[len + 1 + NUMBER_DIGITS] == '\0';
-}
-
 static int by_name(const void *left, const void *right)
 {
     return strcmp(*(const char *const *)left, *(const char *const *)right);
@@ -135,7 +127,7 @@ static char **list_rotated(DIR *dir, const char *live, size_t *ret_count)
     size_t count = 0;
     rewinddir(dir);
     for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        if (!is_rotated(entry->d_name, live))
+        if (!kms_audit_keep_is_rotated(entry->d_name, live))
             continue;
         names = kms_must_alloc(reallocarray(names, count + 1, sizeof(*names)));
         names[count++] = kms_must_alloc(strdup(entry->d_name));

@@ -8,15 +8,11 @@
 
 #include "etcd/registry.h"
 #include "evidence.h"
+#include "json.h"
 #include "keyid.h"
 #include "kms/fd.h"
 
 enum { SNAPSHOTS_MAX = 100 }; /* that are named, of those that need a KEK that is gone */
-
-static void release(json_t *const *value)
-{
-    json_decref(*value);
-}
 
 static int open_staged(const struct kms_stage *stage, const char *name)
 {
@@ -99,7 +95,7 @@ static void judge_report(const struct kms_evidence *evidence, const struct kms_s
     struct kms_evidence_file *file = kms_evidence_find(evidence, name);
     if (!kms_evidence_is_there(file))
         return;
-    KMS_CLEANUP(release) json_t *report = load(stage, name);
+    KMS_CLEANUP(kms_json_done) json_t *report = load(stage, name);
     const json_t *totals = json_object_get(report, "totals");
     kms_evidence_note(
         file, "%s: %" PRId64 " of %" PRId64 " DEK seeds unwrapped, %" PRId64 " objects opened",
@@ -120,8 +116,8 @@ static bool is_equal(const json_t *running, const json_t *file, const char *key)
 static void judge_configuration(const struct kms_evidence *evidence, const struct kms_stage *stage)
 {
     struct kms_evidence_file *config = kms_evidence_find(evidence, "config.json");
-    KMS_CLEANUP(release) json_t *node = load(stage, "node.json");
-    KMS_CLEANUP(release) json_t *file = load(stage, "config.json");
+    KMS_CLEANUP(kms_json_done) json_t *node = load(stage, "node.json");
+    KMS_CLEANUP(kms_json_done) json_t *file = load(stage, "config.json");
     const json_t *running = json_object_get(node, "configuration");
     if (!kms_evidence_is_there(config))
         return;
@@ -190,7 +186,7 @@ static void judge_line(const struct kms_evidence *evidence, struct kms_evidence_
 static void judge_ledger(const struct kms_evidence *evidence, const struct kms_stage *stage)
 {
     struct kms_evidence_file *file = kms_evidence_find(evidence, "snapshots.jsonl");
-    KMS_CLEANUP(release) json_t *policy = load(stage, "policy.json");
+    KMS_CLEANUP(kms_json_done) json_t *policy = load(stage, "policy.json");
     char *text = NULL;
     size_t capacity = 0;
     int fd = kms_evidence_is_there(file) ? open_staged(stage, file->name) : -1;
@@ -200,7 +196,7 @@ static void judge_ledger(const struct kms_evidence *evidence, const struct kms_s
         return;
     }
     for (ssize_t len; (len = getline(&text, &capacity, in)) > 0;) {
-        KMS_CLEANUP(release) json_t *line = json_loadb(text, (size_t)len, 0, NULL);
+        KMS_CLEANUP(kms_json_done) json_t *line = json_loadb(text, (size_t)len, 0, NULL);
         judge_line(evidence, file, policy, line);
     }
     (void)fclose(in);
@@ -212,7 +208,7 @@ static void judge_ledger(const struct kms_evidence *evidence, const struct kms_s
 /* Who serves, or ever promoted a KEK, has begun a log. */
 static void judge_absent_log(const struct kms_evidence *evidence, const struct kms_stage *stage)
 {
-    KMS_CLEANUP(release) json_t *policy = load(stage, "policy.json");
+    KMS_CLEANUP(kms_json_done) json_t *policy = load(stage, "policy.json");
     const struct kms_evidence_file *node = kms_evidence_find(evidence, "node.json");
     bool known = policy != NULL && json_is_null(json_object_get(policy, "problem"));
     const char *why = !known                               ? "state_dir can't be read"

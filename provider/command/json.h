@@ -10,6 +10,12 @@
 
 #include "kms/bytes.h"
 
+/* For KMS_CLEANUP.  NULL is a no-op. */
+static inline void kms_json_done(json_t *const *value)
+{
+    json_decref(*value);
+}
+
 /* { "schema": "hsm-kms/<command>/v1" }. Released by kms_json_print(). */
 json_t *kms_json_open(const char *command);
 /* @object takes @value. */

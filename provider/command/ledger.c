@@ -9,8 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
+#include "json.h"
 #include "kms/fd.h"
 
 #define FILE_NAME "snapshots.jsonl"
@@ -18,11 +17,6 @@
 static const json_int_t UTC_MAX_S = 253402300799; /* 9999-12-31T23:59:59Z */
 /* Of values: more than an etcd has, and too few for any sum of them to overflow. */
 static const json_int_t COUNT_MAX = INT64_C(1) << 40;
-
-static void release(json_t *const *value)
-{
-    json_decref(*value);
-}
 
 static void free_text(char *const *text)
 {
@@ -52,7 +46,7 @@ static char *line_text(const struct kms_ledger_line *line)
 {
     char digest[2 * KMS_SHA256_LEN + 1];
     kms_hex_encode((struct kms_bytes){ line->sha256, KMS_SHA256_LEN }, digest);
-    KMS_CLEANUP(release)
+    KMS_CLEANUP(kms_json_done)
     json_t *object = json_pack("{s:i, s:s, s:I, s:I, s:[]}", "version", KMS_LEDGER_VERSION,
                                "sha256", digest, "time", (json_int_t)line->utc_s, "unsure",
                                (json_int_t)line->unsure, "keys");
@@ -74,7 +68,7 @@ static bool end_or_cut(int fd, off_t at, size_t len)
     KMS_CLEANUP(free_text) char *text = malloc(len);
     if (text == NULL || pread(fd, text, len, at) != (ssize_t)len)
         return false;
-    KMS_CLEANUP(release) json_t *line = json_loadb(text, len, 0, NULL);
+    KMS_CLEANUP(kms_json_done) json_t *line = json_loadb(text, len, 0, NULL);
     return line != NULL ? dprintf(fd, "\n") == 1 : ftruncate(fd, at) == 0;
 }
 
@@ -178,7 +172,7 @@ static enum kms_code search_file(FILE *file, const struct search *search, bool *
     struct kms_ledger_need need = { .utc_s = 0 };
     for (ssize_t len; (len = getline(&text, &capacity, file)) > 0;) {
         number++;
-        KMS_CLEANUP(release)
+        KMS_CLEANUP(kms_json_done)
         json_t *line = json_loadb(text, (size_t)len, JSON_REJECT_DUPLICATES, NULL);
         if (!look_at(line, search, &found, &need))
             return kms_fail(err, KMS_E_PRECONDITION,
